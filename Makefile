@@ -1,0 +1,86 @@
+# Dactyl: see README.md. `make help` lists the targets.
+SHELL   := /bin/bash
+OUT     := _out
+MODULE  := github.com/dactyl-os/dactyl
+DAEMONS := configd discoveryd gateway hostd init networkd timed trustd
+ALONE   := etcdd
+MODULES := proto services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) tools
+
+TAG   ?= v1.8.0-dactyl.1
+SHA   := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+BUILT := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+VERSION := $(MODULE)/services/kit/version
+LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION).Built=$(BUILT)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
+
+# Packages that the tests use as outside views, by the program that shows they are there.
+APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps
+
+.DEFAULT_GOAL := help
+.PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build _out/dactylctl, the multi-call program and etcdd with every daemon's name in _out/bin
+	@echo "==> building $(OUT)/dactylctl and $(OUT)/bin (the first time takes a few minutes)"
+	@mkdir -p $(OUT)/bin
+	@$(BUILD) -o $(OUT)/dactylctl ./tools/dactylctl
+	@$(BUILD) -o $(OUT)/bin/dactyl ./services/dactyl
+	@$(BUILD) -o $(OUT)/bin/etcdd ./services/etcdd/cmd/etcdd
+	@for name in $(DAEMONS); do \
+		if [ ! -e $(OUT)/bin/$$name ] || [ -L $(OUT)/bin/$$name ]; then ln -sfn dactyl $(OUT)/bin/$$name; \
+		else echo "    $$name: your own build stays ($(OUT)/bin/$$name; rm it to go back)"; fi; done
+
+binaries: ## build every daemon as a binary of its own in _out/separate
+	@mkdir -p $(OUT)/separate
+	@for name in $(DAEMONS) $(ALONE); do echo "==> $$name"; \
+		$(BUILD) -o $(OUT)/separate/$$name ./services/$$name/cmd/$$name || exit 1; done
+
+swap: ## put your own build of one daemon in place: make swap DAEMON=networkd
+	@test -n "$(DAEMON)" || { echo "name the daemon: make swap DAEMON=networkd"; exit 2; }
+	@rm -f $(OUT)/bin/$(DAEMON)
+	@$(BUILD) -o $(OUT)/bin/$(DAEMON) ./services/$(DAEMON)/cmd/$(DAEMON)
+	@echo "$(OUT)/bin/$(DAEMON) is your build: _out/dactylctl -n NODE service $(DAEMON) restart"
+
+up: prepare build ## start the local cluster: three control planes 10.5.0.2-4, one worker 10.5.0.5
+	@$(OUT)/dactylctl cluster create --controlplanes 3 --workers 1 --config-patch @deploy/examples/guide01.yaml
+
+down: ## end the local cluster and leave nothing behind
+	@test -x $(OUT)/dactylctl || $(MAKE) --no-print-directory build
+	@$(OUT)/dactylctl cluster destroy
+
+prepare: ## install the programs that building and testing call (Debian, root)
+	@missing=; for pair in $(APT); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	if [ -n "$$missing" ]; then echo "==> installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+generate: ## generate Go from the .proto files
+	@proto/generate
+
+check-generate: generate ## fail when generating changes a committed file
+	@git diff --exit-code --stat -- proto || { echo "generated files differ: run make generate and commit"; exit 1; }
+
+vet: ## go vet every module
+	@for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
+
+test: prepare check-generate ## all that README promises (as root; under an hour on two cores)
+	@tools/run-tests
+
+unit: ## tests of every module, each with GOWORK=off
+	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -count=1 $$(GOWORK=off go list ./... | grep -v '/e2e$$')) || exit 1; done
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@tools/run-fuzz
+
+e2e: prepare build ## the suite against a sandbox cluster (root)
+	@cd tools && go test -count=1 -timeout 45m -v ./e2e
+
+race: ## unit tests under the race detector
+	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && go test -race -count=1 $$(go list ./... | grep -v '/e2e$$')) || exit 1; done
+
+bench: prepare build binaries ## print the table of speed and size
+	@cd tools && go run ./bench
+
+clean: ## remove _out
+	@rm -rf $(OUT)
