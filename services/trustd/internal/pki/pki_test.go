@@ -1,0 +1,228 @@
+package pki_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/pem"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
+)
+
+func write(t *testing.T, dir, name string, data []byte) string {
+	t.Helper()
+
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	return path
+}
+
+func openssl(t *testing.T, args ...string) string {
+	t.Helper()
+
+	out, err := exec.Command("openssl", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+
+	return string(out)
+}
+
+// What is issued must satisfy the tools of others, not only Go.
+func TestOpenSSLAgrees(t *testing.T) {
+	t.Parallel()
+
+	for name, algorithm := range map[string]pki.Algorithm{"ed25519": pki.Ed25519, "ecdsa": pki.ECDSAP256} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			now, dir := time.Now(), t.TempDir()
+
+			root, err := pki.NewAuthority("talos", algorithm, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			ca, err := pki.LoadAuthority(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			leaf, err := ca.Issue(pki.Request{
+				CommonName: "node-1", Usage: pki.Server | pki.Client, Algorithm: algorithm,
+				IPs: []netip.Addr{netip.MustParseAddr("10.5.0.2"), netip.MustParseAddr("fd00::2")}, DNSNames: []string{"node-1"},
+			}, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if _, err := tls.X509KeyPair(leaf.Crt, leaf.Key); err != nil {
+				t.Errorf("load with crypto/tls: %v", err)
+			}
+
+			caFile, crt, key := write(t, dir, "ca.crt", root.Crt), write(t, dir, "leaf.crt", leaf.Crt), write(t, dir, "leaf.key", leaf.Key)
+			openssl(t, "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", caFile, crt)
+			openssl(t, "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", caFile, crt)
+
+			text := openssl(t, "x509", "-noout", "-text", "-in", crt)
+			for _, want := range []string{"IP Address:10.5.0.2", "IP Address:FD00:0:0:0:0:0:0:2", "DNS:node-1", "CN = node-1", "CA:FALSE"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("openssl does not see %q in\n%s", want, text)
+				}
+			}
+
+			if openssl(t, "pkey", "-in", key, "-pubout") != openssl(t, "x509", "-noout", "-pubkey", "-in", crt) {
+				t.Error("openssl reads another key than the certificate's")
+			}
+		})
+	}
+}
+
+// v1.8 writes its keys under a PEM type of its own, ours are standard; both are read.
+func TestKeyForms(t *testing.T) {
+	t.Parallel()
+
+	_, key, err := pki.NewKey(pki.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	block, _ := pem.Decode(key)
+	block.Type = "ED25519 PRIVATE KEY"
+
+	for _, form := range [][]byte{key, pem.EncodeToMemory(block)} {
+		if _, err := pki.ParseKey(form); err != nil {
+			t.Errorf("%s: %v", bytes.SplitN(form, []byte("\n"), 2)[0], err)
+		}
+	}
+
+	_, p256, err := pki.NewKey(pki.ECDSAP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := pki.ParseKey(p256); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSignServerKeepsOutRoles(t *testing.T) {
+	t.Parallel()
+
+	root, err := pki.NewAuthority("talos", pki.Ed25519, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ca, err := pki.LoadAuthority(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	csrPEM, _, err := pki.NewCSR(pki.Request{
+		CommonName: "worker", Organization: []string{"os:admin"}, IPs: []netip.Addr{netip.MustParseAddr("10.5.0.5")}, DNSNames: []string{"worker"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	csr, err := pki.ParseCSR(csrPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	crt, err := ca.SignServer(csr, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	text := openssl(t, "x509", "-noout", "-text", "-in", write(t, dir, "crt", crt))
+
+	if strings.Contains(text, "os:admin") || strings.Contains(text, "Client Authentication") {
+		t.Errorf("a role came through a signing request:\n%s", text)
+	}
+
+	if !strings.Contains(text, "TLS Web Server Authentication") || !strings.Contains(text, "IP Address:10.5.0.5") {
+		t.Errorf("not the server certificate asked for:\n%s", text)
+	}
+}
+
+func TestLoadAuthorityErrors(t *testing.T) {
+	t.Parallel()
+
+	now := time.Now()
+	root, _ := pki.NewAuthority("talos", pki.Ed25519, now)
+	second, _ := pki.NewAuthority("talos", pki.Ed25519, now)
+	ca, _ := pki.LoadAuthority(root)
+	leaf, _ := ca.Issue(pki.Request{CommonName: "leaf"}, now)
+
+	for _, test := range []struct {
+		name string
+		pair pki.Pair
+		want string
+	}{
+		{"empty", pki.Pair{}, "no PEM block in the certificate"},
+		{"not PEM", pki.Pair{Crt: []byte("hello")}, "no PEM block in the certificate"},
+		{"key as certificate", pki.Pair{Crt: root.Key}, `a PEM block "PRIVATE KEY" where a certificate is expected`},
+		{"leaf", leaf, `the certificate "CN=leaf" is not a CA`},
+		{"key of another", pki.Pair{Crt: root.Crt, Key: second.Key}, "the key does not belong to the CA certificate"},
+		{"certificate as key", pki.Pair{Crt: root.Crt, Key: root.Crt}, `a PEM block "CERTIFICATE" where a private key is expected`},
+	} {
+		if _, err := pki.LoadAuthority(test.pair); err == nil || err.Error() != test.want {
+			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
+		}
+	}
+
+	worker, err := pki.LoadAuthority(pki.Pair{Crt: root.Crt})
+	if err != nil || worker.CanIssue() {
+		t.Fatalf("a CA without key: %v", err)
+	}
+
+	if _, err := worker.Issue(pki.Request{}, now); err == nil || err.Error() != "the key of the CA is not on this machine" {
+		t.Errorf("issue without a key: %v", err)
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+
+	list := pki.Accepted([]byte("a\n"), []byte("b"), []byte("a"), nil, []byte("b\n\n"))
+	if got := string(bytes.Join(list, []byte("|"))); got != "a\n|b\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// FuzzParse: what arrives over the network as a signing request, or stands in
+// a configuration as a certificate, never panics.
+func FuzzParse(f *testing.F) {
+	csr, key, err := pki.NewCSR(pki.Request{CommonName: "x", DNSNames: []string{"x"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+
+	root, err := pki.NewAuthority("talos", pki.ECDSAP256, time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+
+	for _, seed := range [][]byte{csr, key, root.Crt, root.Key, []byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")} {
+		f.Add(seed)
+	}
+
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		_, _ = pki.ParseCSR(data)
+		_, _ = pki.ParseKey(data)
+		_, _ = pki.ParseCertificates(data)
+		_, _ = pki.LoadAuthority(pki.Pair{Crt: data, Key: data})
+	})
+}
