@@ -1,0 +1,174 @@
+// Package manifest is what init starts: one strict YAML file per daemon, and the order in which they need each other.
+package manifest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Restart says what happens when a daemon's process ends by itself.
+type Restart string
+
+// Restart policies: whatever the reason, until it has succeeded once, not at all.
+const (
+	RestartAlways Restart = "always"
+	RestartOnce   Restart = "once"
+	RestartNever  Restart = "never"
+)
+
+// When says on which nodes, and from which moment, a daemon runs.
+type When string
+
+// Conditions on the node: from boot, once there is a machine configuration, the same on control planes only.
+const (
+	WhenAlways       When = "always"
+	WhenConfigured   When = "configured"
+	WhenControlPlane When = "controlplane"
+)
+
+// DefaultStopTimeout is how long a daemon may take to end after SIGTERM unless its manifest says otherwise.
+const DefaultStopTimeout = 5 * time.Second
+
+// Manifest describes one daemon.
+type Manifest struct {
+	Env          map[string]string
+	Name         string
+	Restart      Restart
+	When         When
+	Command      []string
+	Needs        []string
+	Capabilities []string
+	Aliases      []string
+	// Listen names listeners that init opens and keeps, as "tcp:PORT".
+	Listen []string
+	// Memory is the limit in bytes; zero is none.
+	Memory      int64
+	StopTimeout time.Duration
+	User        uint32
+}
+
+// Names gives the name and its aliases.
+func (m Manifest) Names() []string {
+	return append([]string{m.Name}, m.Aliases...)
+}
+
+// LoadDir reads every *.yaml of a directory. Manifests that are wrong are left out and reported together, so that one
+// bad file does not keep a node from starting.
+func LoadDir(dir string) ([]Manifest, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+
+	var (
+		manifests []Manifest
+		errs      []error
+	)
+
+	for _, path := range paths {
+		m, err := loadFile(path)
+		if err != nil {
+			errs = append(errs, err)
+
+			continue
+		}
+
+		manifests = append(manifests, m)
+	}
+
+	if len(paths) == 0 {
+		errs = append(errs, fmt.Errorf("no service manifests in %s", dir))
+	}
+
+	return manifests, errors.Join(append(errs, clashes(manifests)...)...)
+}
+
+func loadFile(path string) (Manifest, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+	}
+
+	m, err := Parse(filepath.Base(path), data)
+	if err != nil {
+		return Manifest{}, err
+	}
+
+	if m.Name+".yaml" != filepath.Base(path) {
+		return Manifest{}, fmt.Errorf("%s: name is %q, the file must be called %s.yaml", filepath.Base(path), m.Name, m.Name)
+	}
+
+	return m, nil
+}
+
+// clashes finds names, aliases and listeners claimed twice.
+func clashes(manifests []Manifest) []error {
+	var errs []error
+
+	owner := map[string]string{}
+
+	for _, m := range manifests {
+		for _, claim := range append(m.Names(), m.Listen...) {
+			if other, taken := owner[claim]; taken {
+				errs = append(errs, fmt.Errorf("%s and %s both claim %q", other, m.Name, claim))
+			}
+
+			owner[claim] = m.Name
+		}
+	}
+
+	return errs
+}
+
+// Order sorts manifests so that each comes after what it needs, by name where that leaves a choice. Needs that no manifest
+// has and circles are reported; what is in a circle comes last, because it can never start.
+func Order(manifests []Manifest) ([]Manifest, error) {
+	left := slices.SortedFunc(slices.Values(manifests), func(a, b Manifest) int { return cmp.Compare(a.Name, b.Name) })
+
+	known, errs := map[string]bool{}, []error(nil)
+	for _, m := range left {
+		known[m.Name] = true
+	}
+
+	var ordered []Manifest
+
+	placed := map[string]bool{}
+
+	for len(left) > 0 {
+		at := slices.IndexFunc(left, func(m Manifest) bool {
+			return !slices.ContainsFunc(m.Needs, func(need string) bool { return known[need] && !placed[need] })
+		})
+		if at < 0 {
+			errs = append(errs, circle(left))
+
+			return append(ordered, left...), errors.Join(errs...)
+		}
+
+		m := left[at]
+		for _, need := range m.Needs {
+			if !known[need] {
+				errs = append(errs, fmt.Errorf("%s needs %q, which no manifest starts", m.Name, need))
+			}
+		}
+
+		ordered, placed[m.Name] = append(ordered, m), true
+		left = slices.Delete(left, at, at+1)
+	}
+
+	return ordered, errors.Join(errs...)
+}
+
+func circle(left []Manifest) error {
+	names := make([]string, len(left))
+	for i, m := range left {
+		names[i] = m.Name
+	}
+
+	return fmt.Errorf("%s need each other in a circle", strings.Join(names, ", "))
+}

@@ -1,0 +1,151 @@
+package manifest_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
+)
+
+func TestParseFillsEveryField(t *testing.T) {
+	got, err := manifest.Parse("gateway.yaml", []byte(`name: gateway
+command: [/usr/bin/gateway, --log-level, info]
+needs: [trustd]
+user: 50
+capabilities: [CAP_NET_ADMIN, chown, net_admin]
+memory: 64Mi
+restart: once
+aliases: [apid]
+listen: ["tcp:50000"]
+when: configured
+env: {A: b}
+stop: 2s
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	want := manifest.Manifest{
+		Name: "gateway", Command: []string{"/usr/bin/gateway", "--log-level", "info"}, Needs: []string{"trustd"}, User: 50,
+		Capabilities: []string{"chown", "net_admin"}, Memory: 64 << 20, Restart: manifest.RestartOnce, Aliases: []string{"apid"},
+		Listen: []string{"tcp:50000"}, When: manifest.WhenConfigured, Env: map[string]string{"A": "b"}, StopTimeout: 2 * time.Second,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	const head = "name: x\ncommand: [/bin/x]\n"
+
+	for name, tc := range map[string]struct{ text, want string }{
+		"unknown key":   {head + "comand: y\n", `x.yaml:3: unknown key "comand" (known: name,`},
+		"key twice":     {head + "user: 1\nuser: 2\n", `x.yaml:4: key "user" is already on line 3`},
+		"wrong type":    {head + "user: many\n", "line 3"},
+		"not a mapping": {"- a\n", "x.yaml:1: a manifest is one mapping"},
+		"empty":         {"", "x.yaml:1: a manifest is one mapping"},
+		"not YAML":      {"\t{", "x.yaml: not YAML"},
+		"bad restart":   {head + "restart: sometimes\n", `x.yaml:3: restart: "sometimes" is none of always, once, never`},
+		"bad when":      {head + "when: later\n", `x.yaml:3: when: "later" is none of`},
+		"bad memory":    {head + "memory: 64Foo\n", `x.yaml:3: memory: "64Foo" is not a size such as 64Mi`},
+		"bad listener":  {head + "listen: [\"udp:1\"]\n", `x.yaml:3: listen: "udp:1" is not tcp:PORT`},
+		"bad cap":       {head + "capabilities: [FLY]\n", `x.yaml:3: capabilities: "FLY" is no Linux capability`},
+		"bad stop":      {head + "stop: soon\n", `x.yaml:3: stop: "soon" is not a duration`},
+		"needs itself":  {head + "needs: [x]\n", "x.yaml:3: needs: x cannot need itself"},
+		"no command":    {"name: x\n", "x.yaml:1: command: the program's absolute path is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := manifest.Parse("x.yaml", []byte(tc.text))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestCapabilityNumbers(t *testing.T) {
+	for name, want := range map[string]uintptr{
+		"chown": unix.CAP_CHOWN, "net_admin": unix.CAP_NET_ADMIN, "sys_admin": unix.CAP_SYS_ADMIN, "syslog": unix.CAP_SYSLOG,
+		"checkpoint_restore": unix.CAP_CHECKPOINT_RESTORE,
+	} {
+		if got, _ := manifest.Capability(name); got != want {
+			t.Errorf("%s: got %d, want %d", name, got, want)
+		}
+	}
+}
+
+func TestOrder(t *testing.T) {
+	named := func(name string, needs ...string) manifest.Manifest {
+		return manifest.Manifest{Name: name, Needs: needs}
+	}
+
+	for name, tc := range map[string]struct {
+		order, err string
+		in         []manifest.Manifest
+	}{
+		"needs first": {in: []manifest.Manifest{named("gateway", "trustd"), named("trustd", "configd"), named("configd"), named("hostd")},
+			order: "configd hostd trustd gateway"},
+		"missing": {in: []manifest.Manifest{named("a", "ghost")}, order: "a", err: `a needs "ghost", which no manifest starts`},
+		"circle": {in: []manifest.Manifest{named("a", "b"), named("b", "a"), named("c")}, order: "c a b",
+			err: "a, b need each other in a circle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := manifest.Order(tc.in)
+
+			var names []string
+			for _, m := range got {
+				names = append(names, m.Name)
+			}
+
+			if order := strings.Join(names, " "); order != tc.order {
+				t.Errorf("order %q, want %q", order, tc.order)
+			}
+
+			if (err == nil) != (tc.err == "") || (err != nil && err.Error() != tc.err) {
+				t.Errorf("error %v, want %q", err, tc.err)
+			}
+		})
+	}
+}
+
+func TestLoadDirKeepsTheGoodOnes(t *testing.T) {
+	dir := t.TempDir()
+
+	for name, text := range map[string]string{
+		"a.yaml": "name: a\ncommand: [/bin/a]\naliases: [b]\n", "b.yaml": "name: b\ncommand: [/bin/b]\n",
+		"c.yaml": "nam: c\n", "d.yaml": "name: e\ncommand: [/bin/e]\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	got, err := manifest.LoadDir(dir)
+	if len(got) != 2 || got[0].Name != "a" || got[1].Name != "b" {
+		t.Errorf("loaded %+v", got)
+	}
+
+	for _, want := range []string{`a and b both claim "b"`, `c.yaml:1: unknown key "nam"`, `d.yaml: name is "e"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v lacks %q", err, want)
+		}
+	}
+}
+
+// TestShippedManifests holds deploy/services to the same rules as the node does.
+func TestShippedManifests(t *testing.T) {
+	manifests, err := manifest.LoadDir("../../../../deploy/services")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := manifest.Order(manifests); err != nil {
+		t.Error(err)
+	}
+}
