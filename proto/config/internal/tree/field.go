@@ -1,0 +1,152 @@
+package tree
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Field is one YAML field of a struct type.
+type Field struct {
+	Name  string
+	Type  reflect.Type
+	Tag   reflect.StructTag
+	Index []int
+}
+
+// FieldsOf lists a struct's YAML fields, inlined ones among them.
+func FieldsOf(t reflect.Type) []Field {
+	var fields []Field
+
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+
+		switch {
+		case options == "inline":
+			for _, inner := range FieldsOf(f.Type) {
+				inner.Index = append([]int{i}, inner.Index...)
+				fields = append(fields, inner)
+			}
+		case name != "":
+			fields = append(fields, Field{Name: name, Type: f.Type, Tag: f.Tag, Index: []int{i}})
+		}
+	}
+
+	return fields
+}
+
+// Fields is FieldsOf, remembered.
+func (d *Decoder) Fields(t reflect.Type) []Field {
+	if d.fields == nil {
+		d.fields = map[reflect.Type][]Field{}
+	}
+
+	if _, ok := d.fields[t]; !ok {
+		d.fields[t] = FieldsOf(t)
+	}
+
+	return d.fields[t]
+}
+
+// Child returns the type and tags below a type for a key ("" for a list's elements); nil where the schema ends.
+func Child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
+	if t = Indirect(t); t == nil {
+		return nil, ""
+	}
+
+	switch t.Kind() {
+	case reflect.Struct:
+		for _, f := range FieldsOf(t) {
+			if f.Name == key {
+				return f.Type, f.Tag
+			}
+		}
+	case reflect.Map, reflect.Slice:
+		return t.Elem(), ""
+	}
+
+	return nil, ""
+}
+
+// Indirect removes a pointer.
+func Indirect(t reflect.Type) reflect.Type {
+	if t != nil && t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+
+	return t
+}
+
+func names(fields []Field) []string {
+	var all []string
+
+	for _, f := range fields {
+		if f.Tag.Get("deprecated") == "" {
+			all = append(all, f.Name)
+		}
+	}
+
+	return all
+}
+
+// Suggest names the nearest known word, or all of them where they are few.
+func Suggest(word string, known []string) string {
+	if near := didYouMean(word, known); near != "" {
+		return near
+	}
+
+	if len(known) == 0 || len(known) > 12 {
+		return ""
+	}
+
+	sorted := slices.Sorted(slices.Values(known))
+
+	return "known here: " + strings.Join(sorted, ", ")
+}
+
+func didYouMean(word string, known []string) string {
+	best, distance := "", 1+len(word)/3
+
+	for _, candidate := range known {
+		if d := editDistance(strings.ToLower(word), strings.ToLower(candidate)); d < distance || d == distance && best == "" {
+			best, distance = candidate, d
+		}
+	}
+
+	if best == "" {
+		return ""
+	}
+
+	return "did you mean " + strconv.Quote(best) + "?"
+}
+
+// editDistance is Levenshtein's, over bytes.
+func editDistance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+
+	return row[len(b)]
+}

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time span written as a Go duration string: 5m, 1h30m, 0.
+type Duration time.Duration
+
+// UnmarshalText accepts what time.ParseDuration accepts.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration; write it like 30s, 5m or 1h30m", text)
+	}
+
+	*d = Duration(v)
+
+	return nil
+}
+
+// MarshalText writes the duration as Go prints it.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Duration returns the plain Go value.
+func (d Duration) Duration() time.Duration { return time.Duration(d) }
+
+// Base64 is bytes (in general PEM) written in base64.
+type Base64 []byte
+
+// UnmarshalText decodes standard base64; surrounding white space is ignored.
+func (b *Base64) UnmarshalText(text []byte) error {
+	v, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		return fmt.Errorf("not base64: %w", err)
+	}
+
+	*b = v
+
+	return nil
+}
+
+// MarshalText encodes standard base64.
+func (b Base64) MarshalText() ([]byte, error) {
+	return []byte(base64.StdEncoding.EncodeToString(b)), nil
+}
+
+// FileMode is a file's permission bits: 0o644, 0644 or the decimal number.
+type FileMode uint32
+
+// UnmarshalText accepts octal with 0o or 0 in front, and decimal.
+func (m *FileMode) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseUint(string(text), 0, 32)
+	if err != nil || v > 0o7777 {
+		return fmt.Errorf("%q is not a file mode; write it like 0o644", text)
+	}
+
+	*m = FileMode(v)
+
+	return nil
+}
+
+// MarshalText writes the mode in octal.
+func (m FileMode) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "0o%03o", uint32(m)), nil }
+
+// ByteSize is a number of bytes: 1073741824, 100MB (decimal) or 4GiB (binary).
+type ByteSize uint64
+
+// UnmarshalText accepts a plain number of bytes or a number with a unit.
+func (s *ByteSize) UnmarshalText(text []byte) error {
+	v, err := ParseByteSize(string(text))
+	if err != nil {
+		return err
+	}
+
+	*s = ByteSize(v)
+
+	return nil
+}
+
+// MarshalText writes the number of bytes.
+func (s ByteSize) MarshalText() ([]byte, error) { return strconv.AppendUint(nil, uint64(s), 10), nil }
+
+// ParseByteSize reads sizes such as 4GiB, 100 MB, 512k or a plain number of bytes.
+func ParseByteSize(text string) (uint64, error) {
+	text = strings.TrimSpace(text)
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	unit := strings.ToLower(strings.TrimSpace(text[len(digits):]))
+
+	scale, ok := map[string]float64{
+		"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12, "p": 1e15, "pb": 1e15,
+		"ki": 1 << 10, "kib": 1 << 10, "mi": 1 << 20, "mib": 1 << 20, "gi": 1 << 30, "gib": 1 << 30,
+		"ti": 1 << 40, "tib": 1 << 40, "pi": 1 << 50, "pib": 1 << 50,
+	}[unit]
+
+	value, err := strconv.ParseFloat(digits, 64)
+	if err != nil || !ok || !(value >= 0 && value*scale < 1<<63) {
+		return 0, fmt.Errorf("%q is not a size; write it like 4GiB, 100MB or a number of bytes", text)
+	}
+
+	return uint64(value * scale), nil
+}
+
+// PortRange is a port or an inclusive range of ports: 80, 2379-2380.
+type PortRange struct{ Low, High uint16 }
+
+// UnmarshalText accepts N or N-M.
+func (r *PortRange) UnmarshalText(text []byte) error {
+	low, high, isRange := strings.Cut(string(text), "-")
+
+	l, errLow := strconv.ParseUint(strings.TrimSpace(low), 10, 16)
+	h := l
+
+	var errHigh error
+	if isRange {
+		h, errHigh = strconv.ParseUint(strings.TrimSpace(high), 10, 16)
+	}
+
+	if errLow != nil || errHigh != nil || h < l {
+		return fmt.Errorf("%q is not a port or a range of ports; write it like 80 or 2379-2380", text)
+	}
+
+	r.Low, r.High = uint16(l), uint16(h)
+
+	return nil
+}
+
+// MarshalText writes N or N-M.
+func (r PortRange) MarshalText() ([]byte, error) {
+	if r.Low == r.High {
+		return strconv.AppendUint(nil, uint64(r.Low), 10), nil
+	}
+
+	return fmt.Appendf(nil, "%d-%d", r.Low, r.High), nil
+}
