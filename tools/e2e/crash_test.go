@@ -1,0 +1,326 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cosi-project/runtime/api/v1alpha1"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/tools/internal/outside"
+)
+
+const (
+	callsPerSecond = 200
+	killsPerDaemon = 5
+	callDeadline   = 10 * time.Second
+)
+
+// probes name, for each daemon of the node, a resource that only it can answer.
+var probes = map[string]*v1alpha1.GetRequest{
+	"configd":    {Namespace: "config", Type: "MachineTypes.config.talos.dev", Id: "machine-type"},
+	"discoveryd": {Namespace: "cluster", Type: "Identities.cluster.talos.dev", Id: "local"},
+	"etcdd":      {Namespace: "etcd", Type: "EtcdSpecs.etcd.talos.dev", Id: "etcd"},
+	"gateway":    {Namespace: "runtime", Type: "Services.v1alpha1.talos.dev", Id: "gateway"},
+	"hostd":      {Namespace: "perf", Type: "MemoryStats.perf.talos.dev", Id: "latest"},
+	"networkd":   {Namespace: "network", Type: "HostnameStatuses.net.talos.dev", Id: "hostname"},
+	"timed":      {Namespace: "runtime", Type: "TimeStatuses.v1alpha1.talos.dev", Id: "node"},
+	"trustd":     {Namespace: "secrets", Type: "ApiCertificates.secrets.talos.dev", Id: "api"},
+}
+
+func daemons() []string {
+	var names []string
+	for name := range probes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func awaitPID(t *testing.T, namespace, daemon string) int {
+	t.Helper()
+	var pid int
+	await(t, 30*time.Second, func() (err error) {
+		pid, err = outside.PID(namespace, daemon)
+		return err
+	})
+	return pid
+}
+
+func kill9(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatalf("kill -9 %d: %v", pid, err)
+	}
+}
+
+// load calls Version, ServiceList and a resource Get on target through one gateway at a fixed rate.
+type load struct {
+	calls, failed atomic.Int64
+	slowest       atomic.Int64
+	mu            sync.Mutex
+	errors        map[string]int
+	cancel        context.CancelFunc
+	done          sync.WaitGroup
+}
+
+func startLoad(conn *grpc.ClientConn, target string) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{errors: map[string]int{}, cancel: cancel}
+	service, state := machine.NewMachineServiceClient(conn), v1alpha1.NewStateClient(conn)
+	calls := []func(context.Context) error{
+		func(ctx context.Context) error { _, err := service.Version(ctx, &emptypb.Empty{}); return err },
+		func(ctx context.Context) error { _, err := service.ServiceList(ctx, &emptypb.Empty{}); return err },
+		func(ctx context.Context) error { _, err := state.Get(ctx, probes["networkd"]); return err },
+	}
+	l.done.Go(func() {
+		tick := time.NewTicker(time.Second / callsPerSecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				l.done.Go(func() { l.call(outside.Node(context.Background(), target), calls[i%len(calls)]) })
+			}
+		}
+	})
+	return l
+}
+
+func (l *load) call(ctx context.Context, call func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
+	start := time.Now()
+	err := call(ctx)
+	took := int64(time.Since(start))
+	for {
+		slowest := l.slowest.Load()
+		if took <= slowest || l.slowest.CompareAndSwap(slowest, took) {
+			break
+		}
+	}
+	l.calls.Add(1)
+	if err != nil {
+		l.failed.Add(1)
+		l.mu.Lock()
+		l.errors[err.Error()]++
+		l.mu.Unlock()
+	}
+}
+
+func (l *load) stop() { l.cancel(); l.done.Wait() }
+
+// metaWatch follows META key 0x0c of a node with our own client, as a user would.
+type metaWatch struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func watchMeta(t *testing.T, endpoint, target string) *metaWatch {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), outside.Repository("_out", "dactylctl"), "-e", endpoint, "-n", target, "get", "metakeys", "-w")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	watch := &metaWatch{}
+	go func() {
+		for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
+			watch.mu.Lock()
+			watch.lines = append(watch.lines, scanner.Text())
+			watch.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return watch
+}
+
+// values are what the watch showed, in order.
+func (w *metaWatch) values() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var values []int
+	for _, line := range w.lines {
+		if _, text, found := strings.Cut(line, "change-"); found {
+			if value, err := strconv.Atoi(strings.Fields(text)[0]); err == nil {
+				values = append(values, value)
+			}
+		}
+	}
+	return values
+}
+
+func writeMeta(t *testing.T, conn *grpc.ClientConn, target string, value int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(outside.Node(t.Context(), target), callDeadline)
+	defer cancel()
+	_, err := machine.NewMachineServiceClient(conn).MetaWrite(ctx, &machine.MetaWriteRequest{Key: 0x0c, Value: fmt.Appendf(nil, "change-%d", value)})
+	if err != nil {
+		t.Fatalf("write META: %v", err)
+	}
+}
+
+// monitorAddresses reports every address that leaves an interface of the namespace.
+func monitorAddresses(t *testing.T, namespace string) func() []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "ip", "-n", namespace, "-o", "monitor", "address")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var deleted []string
+	go func() {
+		for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
+			if strings.HasPrefix(scanner.Text(), "Deleted") {
+				mu.Lock()
+				deleted = append(deleted, scanner.Text())
+				mu.Unlock()
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(deleted)
+	}
+}
+
+func bootID(t *testing.T, node string) string {
+	t.Helper()
+	return strings.TrimSpace(ctl(t, "-n", node, "read", "/proc/sys/kernel/random/boot_id"))
+}
+
+func probe(t *testing.T, conn *grpc.ClientConn, target, daemon string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(outside.Node(t.Context(), target), callDeadline)
+	defer cancel()
+	await(t, callDeadline, func() error {
+		_, err := v1alpha1.NewStateClient(conn).Get(ctx, probes[daemon])
+		return err
+	})
+}
+
+// disturb runs one way of taking a daemon away, killsPerDaemon times for each daemon, under load, and holds the promise.
+func disturb(t *testing.T, title string, away func(t *testing.T, namespace, target, daemon string)) {
+	entry, target := controlPlanes[0], controlPlanes[1]
+	namespace := netns(t, target)
+	boot, members, addresses := bootID(t, target), etcdctlMembers(t, entry), kernelAddresses(t, namespace)
+	deleted := monitorAddresses(t, namespace)
+	control := dial(t, entry, true)
+	watch := watchMeta(t, entry, target)
+
+	var table strings.Builder
+	columns := tabwriter.NewWriter(&table, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(columns, "DAEMON\tRECOVERY MS\tCALLS\tFAILED\tSLOWEST MS")
+	change := int(time.Now().Unix()) * 1000
+	for _, daemon := range daemons() {
+		traffic := startLoad(dial(t, entry, daemon == "gateway"), target)
+		var recoveries []time.Duration
+		for range killsPerDaemon {
+			start := time.Now()
+			away(t, namespace, target, daemon)
+			probe(t, control, target, daemon)
+			recoveries = append(recoveries, time.Since(start))
+
+			change++
+			writeMeta(t, control, target, change)
+			await(t, 10*time.Second, func() error {
+				if !slices.Contains(watch.values(), change) {
+					return fmt.Errorf("%s: the watch has not shown change-%d", daemon, change)
+				}
+				return nil
+			})
+		}
+		traffic.stop()
+		slices.Sort(recoveries)
+		fmt.Fprintf(columns, "%s\t%d\t%d\t%d\t%d\n", daemon, recoveries[len(recoveries)/2].Milliseconds(),
+			traffic.calls.Load(), traffic.failed.Load(), time.Duration(traffic.slowest.Load()).Milliseconds())
+		if traffic.failed.Load() > 0 {
+			t.Errorf("%s: %d of %d calls failed: %v", daemon, traffic.failed.Load(), traffic.calls.Load(), traffic.errors)
+		}
+	}
+	columns.Flush()
+	fmt.Printf("%s\n%s", title, table.String())
+
+	if values := watch.values(); !slices.IsSorted(values) {
+		t.Errorf("the watch went back in time: %v", values)
+	}
+	if now := bootID(t, target); now != boot {
+		t.Errorf("boot id changed from %s to %s", boot, now)
+	}
+	if gone := deleted(); len(gone) > 0 {
+		t.Errorf("addresses left the interface:\n%s", strings.Join(gone, "\n"))
+	}
+	if now := kernelAddresses(t, namespace); !slices.Equal(now, addresses) {
+		t.Errorf("addresses changed from %s to %s", addresses, now)
+	}
+	await(t, time.Minute, func() error {
+		result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
+		return result.Err
+	})
+	if now := etcdctlMembers(t, entry); !slices.Equal(now, members) {
+		t.Errorf("etcd members changed from %s to %s", members, now)
+	}
+}
+
+func TestCrashMatrix(t *testing.T) {
+	disturb(t, "kill -9 of each daemon", func(t *testing.T, namespace, _, daemon string) {
+		kill9(t, awaitPID(t, namespace, daemon))
+	})
+}
+
+func TestRestartMatrix(t *testing.T) {
+	disturb(t, "service NAME restart of each daemon", func(t *testing.T, _, target, daemon string) {
+		ctl(t, "-e", controlPlanes[0], "-n", target, "service", daemon, "restart")
+	})
+}
+
+// TestKillInit shows that the death of init is the node's reboot: a new boot id, and the same node after it.
+func TestKillInit(t *testing.T) {
+	target := controlPlanes[2]
+	namespace := netns(t, target)
+	boot, identity := bootID(t, target), ctl(t, "-n", target, "get", "identities", "-o", "jsonpath={.spec.nodeId}")
+	members := etcdctlMembers(t, controlPlanes[0])
+	start := time.Now()
+	kill9(t, awaitPID(t, namespace, "init"))
+	await(t, time.Minute, func() error {
+		result := outside.Dactylctl(t.Context(), "-e", target, "-n", target, "read", "/proc/sys/kernel/random/boot_id")
+		if result.Err != nil || strings.TrimSpace(result.Stdout) == boot {
+			return fmt.Errorf("the node is not back: %s", result)
+		}
+		return nil
+	})
+	fmt.Printf("kill -9 of init: node back after %d ms\n", time.Since(start).Milliseconds())
+	if now := ctl(t, "-n", target, "get", "identities", "-o", "jsonpath={.spec.nodeId}"); now != identity {
+		t.Errorf("identity changed from %s to %s", identity, now)
+	}
+	await(t, time.Minute, func() error {
+		result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
+		return result.Err
+	})
+	if now := etcdctlMembers(t, controlPlanes[0]); !slices.Equal(now, members) {
+		t.Errorf("etcd members changed from %s to %s", members, now)
+	}
+}

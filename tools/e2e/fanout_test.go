@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/tools/internal/outside"
+)
+
+// silence stops a node's gateway without closing its sockets: the worst way to be down.
+func silence(t *testing.T, node string) {
+	t.Helper()
+	pid := awaitPID(t, netns(t, node), "gateway")
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+}
+
+func TestFanOutWithOneNodeDown(t *testing.T) {
+	for name, test := range map[string]struct{ down, why string }{
+		"silent":    {down: worker},
+		"not there": {down: "10.77.0.99"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.down == worker {
+				silence(t, worker)
+			}
+			targets := append(append([]string{}, controlPlanes...), test.down)
+			fanOut(t, targets, test.down)
+
+			start := time.Now()
+			r := outside.Dactylctl(t.Context(), "-e", controlPlanes[0], "-n", strings.Join(targets, ","), "version", "--short")
+			if r.Code == 0 {
+				t.Errorf("the exit code hides that %s is down: %s", test.down, r)
+			}
+			if !strings.Contains(r.Stderr, test.down) {
+				t.Errorf("stderr does not name %s: %s", test.down, r)
+			}
+			for _, node := range controlPlanes {
+				if !strings.Contains(r.Stdout, node) {
+					t.Errorf("the answer of %s is missing: %s", node, r)
+				}
+			}
+			if took := time.Since(start); took > 30*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+func fanOut(t *testing.T, targets []string, down string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ctx = metadata.NewOutgoingContext(ctx, metadata.MD{"nodes": targets})
+	start := time.Now()
+	reply, err := machine.NewMachineServiceClient(dial(t, controlPlanes[0], false)).Version(ctx, &emptypb.Empty{})
+	if err != nil {
+		t.Fatalf("a node that is down failed the whole call: %v", err)
+	}
+	t.Logf("three answers and one error after %s (deadline 20s)", time.Since(start).Round(time.Millisecond))
+	answers := map[string]string{}
+	for _, message := range reply.GetMessages() {
+		answers[message.GetMetadata().GetHostname()] = message.GetMetadata().GetError()
+	}
+	for _, node := range targets {
+		problem, answered := answers[node]
+		switch {
+		case !answered:
+			t.Errorf("no message for %s in %v", node, answers)
+		case node == down && problem == "":
+			t.Errorf("%s is down, and its message has no error", node)
+		case node != down && problem != "":
+			t.Errorf("%s: %s", node, problem)
+		}
+	}
+}
