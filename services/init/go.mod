@@ -7,6 +7,15 @@ replace github.com/dactyl-os/dactyl/proto => ../../proto
 replace github.com/dactyl-os/dactyl/services/kit => ../kit
 
 require (
+	github.com/dactyl-os/dactyl/proto v0.0.0
 	go.yaml.in/yaml/v4 v4.0.0-rc.4
 	golang.org/x/sys v0.48.0
+	google.golang.org/protobuf v1.36.12
+)
+
+require (
+	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
+	google.golang.org/grpc v1.85.0 // indirect
 )

@@ -1,0 +1,55 @@
+package supervise
+
+import "time"
+
+// Policy says how crashes are answered.
+type Policy struct {
+	// First is the delay before the second restart in a row (the first has none); each further one takes Factor times as long, up to Longest.
+	First, Longest time.Duration
+	Factor         int
+	// Stable is how long a run must have served for its end to count as a new trouble rather than as the old one.
+	Stable time.Duration
+	// StableKilled is the same for SIGKILL: that end comes from outside, so it says little about the daemon.
+	StableKilled time.Duration
+	// Limit crashes within Window park a service.
+	Limit  int
+	Window time.Duration
+	// History is how many events are kept for each service.
+	History int
+}
+
+// DefaultPolicy restarts at once, then after 0.25, 1 and 4 s, and parks at the fifth crash in 30 s.
+func DefaultPolicy() Policy {
+	return Policy{
+		First: 250 * time.Millisecond, Factor: 4, Longest: 10 * time.Second,
+		Stable: 10 * time.Second, StableKilled: 100 * time.Millisecond,
+		Limit: 5, Window: 30 * time.Second, History: 32,
+	}
+}
+
+// delay before the restart after the n-th crash in a row.
+func (p Policy) delay(n int) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+
+	d := p.First
+	for range n - 2 {
+		d = min(d*time.Duration(p.Factor), p.Longest)
+	}
+
+	return d
+}
+
+// settled tells whether the run that ends now had come to rest before.
+func (p Policy) settled(u *unit, now time.Time, exit Exit) bool {
+	if !u.ready {
+		return false
+	}
+
+	if exit.Killed {
+		return now.Sub(u.served) >= p.StableKilled
+	}
+
+	return now.Sub(u.served) >= p.Stable
+}

@@ -1,0 +1,313 @@
+package supervise_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
+	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
+)
+
+// rig plays the runner: it keeps the clock, the effects and the events as text.
+type rig struct {
+	*supervise.Core
+	t    *testing.T
+	now  time.Time
+	runs map[string]int
+	said []string
+}
+
+func newRig(t *testing.T, manifests ...manifest.Manifest) *rig {
+	t.Helper()
+
+	for i := range manifests {
+		manifests[i].StopTimeout = 5 * time.Second
+		if manifests[i].Restart == "" {
+			manifests[i].Restart = manifest.RestartAlways
+		}
+
+		if manifests[i].When == "" {
+			manifests[i].When = manifest.WhenAlways
+		}
+	}
+
+	ordered, err := manifest.Order(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	r := &rig{t: t, now: time.Unix(1_000_000, 0), runs: map[string]int{}}
+	r.Core = supervise.New(supervise.DefaultPolicy(), ordered, r.now, func(e supervise.Event) {
+		r.said = append(r.said, fmt.Sprintf("%s %s: %s", e.Service, e.State, e.Message))
+	})
+	r.said = nil
+
+	return r
+}
+
+// settle carries out effects: processes start at once with the run's number as PID.
+func (r *rig) settle() {
+	for effects := r.Effects(); len(effects) > 0; effects = r.Effects() {
+		for _, effect := range effects {
+			switch e := effect.(type) {
+			case supervise.Launch:
+				r.runs[e.Service] = e.Run
+				r.Launched(r.now, e.Service, e.Run, 100+e.Run)
+			case supervise.Signal:
+				r.said = append(r.said, fmt.Sprintf("> %s %s group=%v", e.Service, e.Signal, e.Group))
+			}
+		}
+	}
+}
+
+func (r *rig) boot()                { r.Boot(r.now); r.settle() }
+func (r *rig) ready(service string) { r.Ready(r.now, service, r.runs[service]); r.settle() }
+func (r *rig) exit(service, status string, tail ...string) {
+	r.Exited(r.now, service, r.runs[service], supervise.Exit{
+		Status: status, Killed: status == "killed", Success: status == "exit status 0", Tail: tail,
+	})
+	r.settle()
+}
+
+func (r *rig) pass(d time.Duration) {
+	r.now = r.now.Add(d)
+	r.Tick(r.now)
+	r.settle()
+}
+
+// expect compares what was said since the last call.
+func (r *rig) expect(lines ...string) {
+	r.t.Helper()
+
+	if got, want := strings.Join(r.said, "\n"), strings.Join(lines, "\n"); got != want {
+		r.t.Fatalf("said:\n%s\n\nwant:\n%s", got, want)
+	}
+
+	r.said = nil
+}
+
+func TestStartsInOrderOfNeeds(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "gateway", Needs: []string{"configd", "trustd"}}, manifest.Manifest{Name: "configd"},
+		manifest.Manifest{Name: "trustd", Needs: []string{"configd"}})
+	r.boot()
+	r.expect(
+		"configd Preparing: Handing over sockets, log and limits",
+		`trustd Waiting: Waiting for service "configd" to be "up"`,
+		`gateway Waiting: Waiting for service "configd" to be "up", service "trustd" to be "up"`,
+		"configd Starting: Started as PID 101, not serving yet")
+
+	r.now = r.now.Add(80 * time.Millisecond)
+	r.ready("configd")
+	r.expect(
+		"configd Running: Serving as PID 101 after 80ms",
+		"trustd Preparing: Handing over sockets, log and limits",
+		`gateway Waiting: Waiting for service "trustd" to be "up"`,
+		"trustd Starting: Started as PID 101, not serving yet")
+
+	r.ready("trustd")
+	r.expect(
+		"trustd Running: Serving as PID 101 after 0s",
+		"gateway Preparing: Handing over sockets, log and limits",
+		"gateway Starting: Started as PID 101, not serving yet")
+}
+
+func TestWaitsForTheConfiguration(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "etcdd", When: manifest.WhenControlPlane},
+		manifest.Manifest{Name: "member", When: manifest.WhenConfigured})
+	r.boot()
+	r.expect("etcdd Waiting: Waiting for the machine configuration", "member Waiting: Waiting for the machine configuration")
+
+	r.SetNode(r.now, supervise.Node{Configured: true})
+	r.settle()
+	r.expect(
+		"etcdd Skipped: Not needed: this node is not a control plane",
+		"member Preparing: Handing over sockets, log and limits",
+		"member Starting: Started as PID 101, not serving yet")
+
+	if got := r.Start(r.now, "etcdd"); got != `Service "etcdd" is not needed on this node` {
+		t.Error(got)
+	}
+}
+
+func TestKilledAfterServingRestartsAtOnceForEver(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a"})
+	r.boot()
+
+	for i := range 50 {
+		r.ready("a")
+		r.pass(150 * time.Millisecond)
+		r.said = nil
+		r.exit("a", "killed")
+		r.expect(
+			fmt.Sprintf("a Failed: PID %d ended by itself (killed), restarting at once", 101+i),
+			"a Preparing: Handing over sockets, log and limits",
+			fmt.Sprintf("a Starting: Started as PID %d, not serving yet", 102+i))
+	}
+}
+
+func TestCrashLoopBacksOffAndParks(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a"}, manifest.Manifest{Name: "b", Needs: []string{"a"}})
+	r.boot()
+	r.said = nil
+
+	r.exit("a", "exit status 2")
+	r.expect("a Failed: PID 101 ended by itself (exit status 2), restarting at once",
+		"a Preparing: Handing over sockets, log and limits", "a Starting: Started as PID 102, not serving yet")
+
+	for i, delay := range []time.Duration{250 * time.Millisecond, time.Second, 4 * time.Second} {
+		r.exit("a", "exit status 2")
+		r.expect(fmt.Sprintf("a Failed: PID %d ended by itself (exit status 2), restarting in %s", 102+i, delay),
+			fmt.Sprintf("a Waiting: Waiting for %s to pass before the next start", delay))
+
+		if at, waits := r.Deadline(); !waits || at.Sub(r.now) != delay {
+			t.Fatalf("deadline in %s, want %s", at.Sub(r.now), delay)
+		}
+
+		r.pass(delay - time.Millisecond)
+		r.expect()
+		r.pass(time.Millisecond)
+		r.expect("a Preparing: Handing over sockets, log and limits",
+			fmt.Sprintf("a Starting: Started as PID %d, not serving yet", 103+i))
+	}
+
+	r.exit("a", "exit status 2", "panic: boom", "goroutine 1")
+	r.expect("a Failed: Parked after 5 crashes within 5.3s (exit status 2); start it again with `service a start`" +
+		"; its last log lines:\n\tpanic: boom\n\tgoroutine 1")
+	r.pass(time.Hour)
+	r.expect()
+
+	if got := r.Restart(r.now, "a"); got != `Service "a" started` {
+		t.Error(got)
+	}
+
+	r.settle()
+	r.expect("a Preparing: Handing over sockets, log and limits", "a Starting: Started as PID 106, not serving yet")
+}
+
+func TestStableRunForgetsCrashes(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a"})
+	r.boot()
+	r.exit("a", "exit status 1")
+	r.ready("a")
+	r.pass(11 * time.Second)
+
+	r.said = nil
+	r.exit("a", "exit status 1")
+	r.expect("a Failed: PID 102 ended by itself (exit status 1), restarting at once",
+		"a Preparing: Handing over sockets, log and limits", "a Starting: Started as PID 103, not serving yet")
+}
+
+func TestRestartPolicies(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "never", Restart: manifest.RestartNever},
+		manifest.Manifest{Name: "once", Restart: manifest.RestartOnce}, manifest.Manifest{Name: "after", Needs: []string{"once"}})
+	r.boot()
+	r.said = nil
+
+	r.exit("never", "exit status 1", "bad")
+	r.expect("never Failed: PID 101 ended (exit status 1); its last log lines:\n\tbad")
+	r.exit("once", "exit status 1")
+	r.expect("once Failed: PID 101 ended by itself (exit status 1), restarting at once",
+		"once Preparing: Handing over sockets, log and limits", "once Starting: Started as PID 102, not serving yet")
+	r.exit("once", "exit status 0")
+	r.expect("once Finished: PID 102 ended (exit status 0)",
+		"after Preparing: Handing over sockets, log and limits", "after Starting: Started as PID 101, not serving yet")
+}
+
+func TestStopAllGoesInReverseAndKills(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "configd"}, manifest.Manifest{Name: "trustd", Needs: []string{"configd"}},
+		manifest.Manifest{Name: "gateway", Needs: []string{"trustd"}}, manifest.Manifest{Name: "timed", Needs: []string{"configd"}})
+	r.boot()
+
+	for _, name := range []string{"configd", "trustd", "gateway"} {
+		r.ready(name)
+	}
+
+	r.said = nil
+	r.StopAll(r.now)
+	r.settle()
+	r.expect("gateway Stopping: Stopping PID 101: the node goes down", "timed Stopping: Stopping PID 101: the node goes down",
+		"> gateway terminated group=false", "> timed terminated group=false")
+	r.exit("gateway", "exit status 0")
+	r.expect("gateway Finished: Stopped (exit status 0)", "trustd Stopping: Stopping PID 101: the node goes down",
+		"> trustd terminated group=false")
+	r.exit("timed", "exit status 0")
+	r.expect("timed Finished: Stopped (exit status 0)")
+
+	r.pass(5 * time.Second)
+	r.expect("trustd Stopping: Killing PID 101: it did not end within 5s", "> trustd killed group=true")
+	r.exit("trustd", "killed")
+	r.expect("trustd Finished: Stopped (killed)", "configd Stopping: Stopping PID 101: the node goes down",
+		"> configd terminated group=false")
+
+	if r.Down() {
+		t.Error("down while configd lives")
+	}
+
+	r.exit("configd", "exit status 0")
+
+	if !r.Down() {
+		t.Error("not down")
+	}
+}
+
+func TestRequests(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a", Aliases: []string{"alpha"}})
+	r.boot()
+	r.ready("a")
+	r.said = nil
+
+	if name, known := r.Resolve("alpha"); !known || name != "a" {
+		t.Error("alias is not known")
+	}
+
+	if got := r.Start(r.now, "a"); got != `Service "a" is already running` {
+		t.Error(got)
+	}
+
+	r.Restart(r.now, "a")
+	r.Restart(r.now, "a")
+	r.settle()
+	r.expect("a Stopping: Stopping PID 101: restarting, asked to", "> a terminated group=false")
+	r.exit("a", "exit status 0")
+	r.expect("a Finished: Stopped (exit status 0)", "a Preparing: Handing over sockets, log and limits",
+		"a Starting: Started as PID 102, not serving yet")
+
+	r.Stop(r.now, "a")
+	r.settle()
+	r.exit("a", "exit status 0")
+	r.expect("a Stopping: Stopping PID 102: asked to", "> a terminated group=false", "a Finished: Stopped (exit status 0)")
+	r.pass(time.Minute)
+	r.expect()
+
+	if got := r.Stop(r.now, "a"); got != `Service "a" was not running` {
+		t.Error(got)
+	}
+}
+
+func TestHealthIsToldWhenItChanges(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a"})
+	r.boot()
+	r.ready("a")
+	r.said = nil
+
+	for _, healthy := range []bool{true, true, false, false, true} {
+		r.Checked(r.now, "a", 1, healthy, map[bool]string{false: "no answer"}[healthy])
+	}
+
+	r.Checked(r.now, "a", 7, false, "of another run")
+	r.expect("a Running: Health check successful", "a Running: Health check failed: no answer", "a Running: Health check successful")
+}
+
+func TestLaunchFailureCountsAsACrash(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a"})
+	r.Boot(r.now)
+	r.Effects()
+	r.said = nil
+	r.LaunchFailed(r.now, "a", 1, errors.New("no such file"))
+	r.settle()
+	r.expect("a Failed: Not started (no such file), restarting at once",
+		"a Preparing: Handing over sockets, log and limits", "a Starting: Started as PID 102, not serving yet")
+}

@@ -1,0 +1,38 @@
+package supervise
+
+import "slices"
+
+// Status is one service as clients see it.
+type Status struct {
+	Name    string
+	Aliases []string
+	Events  []Event
+	Health  Health
+	State   State
+	PID     int
+	Run     int
+	Ready   bool
+	// Wanted is set while the service is meant to run on this node.
+	Wanted bool
+}
+
+// Status gives a copy of every service in start order.
+func (c *Core) Status() []Status {
+	out := make([]Status, 0, len(c.order))
+
+	for _, name := range c.order {
+		u := c.units[name]
+
+		pid := 0
+		if u.live {
+			pid = u.pid
+		}
+
+		out = append(out, Status{
+			Name: name, Aliases: u.spec.Aliases, Events: slices.Clone(u.history), Health: u.health, State: u.state,
+			PID: pid, Run: u.run, Ready: u.ready, Wanted: u.wanted,
+		})
+	}
+
+	return out
+}
