@@ -29,27 +29,6 @@ const (
 	callDeadline   = 10 * time.Second
 )
 
-// probes name, for each daemon of the node, a resource that only it can answer.
-var probes = map[string]*v1alpha1.GetRequest{
-	"configd":    {Namespace: "config", Type: "MachineTypes.config.talos.dev", Id: "machine-type"},
-	"discoveryd": {Namespace: "cluster", Type: "Identities.cluster.talos.dev", Id: "local"},
-	"etcdd":      {Namespace: "etcd", Type: "EtcdSpecs.etcd.talos.dev", Id: "etcd"},
-	"gateway":    {Namespace: "runtime", Type: "Services.v1alpha1.talos.dev", Id: "gateway"},
-	"hostd":      {Namespace: "perf", Type: "MemoryStats.perf.talos.dev", Id: "latest"},
-	"networkd":   {Namespace: "network", Type: "HostnameStatuses.net.talos.dev", Id: "hostname"},
-	"timed":      {Namespace: "runtime", Type: "TimeStatuses.v1alpha1.talos.dev", Id: "node"},
-	"trustd":     {Namespace: "secrets", Type: "ApiCertificates.secrets.talos.dev", Id: "api"},
-}
-
-func daemons() []string {
-	var names []string
-	for name := range probes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 func awaitPID(t *testing.T, namespace, daemon string) int {
 	t.Helper()
 	var pid int
@@ -84,7 +63,7 @@ func startLoad(conn *grpc.ClientConn, target string) *load {
 	calls := []func(context.Context) error{
 		func(ctx context.Context) error { _, err := service.Version(ctx, &emptypb.Empty{}); return err },
 		func(ctx context.Context) error { _, err := service.ServiceList(ctx, &emptypb.Empty{}); return err },
-		func(ctx context.Context) error { _, err := state.Get(ctx, probes["networkd"]); return err },
+		func(ctx context.Context) error { _, err := state.Get(ctx, outside.Probe("networkd")); return err },
 	}
 	l.done.Go(func() {
 		tick := time.NewTicker(time.Second / callsPerSecond)
@@ -217,7 +196,7 @@ func probe(t *testing.T, conn *grpc.ClientConn, target, daemon string) {
 	ctx, cancel := context.WithTimeout(outside.Node(t.Context(), target), callDeadline)
 	defer cancel()
 	await(t, callDeadline, func() error {
-		_, err := v1alpha1.NewStateClient(conn).Get(ctx, probes[daemon])
+		_, err := v1alpha1.NewStateClient(conn).Get(ctx, outside.Probe(daemon))
 		return err
 	})
 }
@@ -235,7 +214,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 	columns := tabwriter.NewWriter(&table, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(columns, "DAEMON\tRECOVERY MS\tCALLS\tFAILED\tSLOWEST MS")
 	change := int(time.Now().Unix()) * 1000
-	for _, daemon := range daemons() {
+	for _, daemon := range outside.Daemons() {
 		traffic := startLoad(dial(t, entry, daemon == "gateway"), target)
 		var recoveries []time.Duration
 		for range killsPerDaemon {

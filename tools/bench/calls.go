@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/cosi-project/runtime/api/v1alpha1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/tools/internal/outside"
+)
+
+// direct connects to a daemon's socket inside a node, past the gateway.
+func direct(ctx context.Context, node, daemon string) (*grpc.ClientConn, error) {
+	namespace, err := outside.NetNS(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	pid, err := outside.PID(namespace, "init")
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient(fmt.Sprintf("unix:///proc/%d/root/run/dactyl/%s.sock", pid, daemon),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+}
+
+func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error {
+	client := machine.NewMachineServiceClient(conn)
+	return func(ctx context.Context) error {
+		reply, err := client.Version(metadata.NewOutgoingContext(ctx, md), &emptypb.Empty{})
+		if err != nil {
+			return err
+		}
+		for _, message := range reply.GetMessages() {
+			if problem := message.GetMetadata().GetError(); problem != "" {
+				return fmt.Errorf("%s: %s", message.GetMetadata().GetHostname(), problem)
+			}
+		}
+		return nil
+	}
+}
+
+// calls measures Version straight, through the gateway, by node, forwarded and fanned out.
+func calls(ctx context.Context, t *table) error {
+	socket, err := direct(ctx, entry, "init")
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	gateway, err := outside.Dial(entry, false)
+	if err != nil {
+		return err
+	}
+	defer gateway.Close()
+
+	for _, path := range []struct {
+		name, latency, throughput string
+		call                      func(context.Context) error
+	}{
+		{"straight to the socket", "", "", version(socket, nil)},
+		{"through the gateway", "p50 at most 2× straight", "at least 8,000/s", version(gateway, nil)},
+		{"by node, to itself", "", "at least 5,000/s", version(gateway, metadata.Pairs("nodes", entry))},
+		{"by node, forwarded", "", "", version(gateway, metadata.Pairs("nodes", other))},
+		{"fan-out to four", "", "", version(gateway, metadata.MD{"nodes": {entry, other, third, worker}})},
+	} {
+		one, err := times(ctx, 2000, path.call)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path.name, err)
+		}
+		many, err := rate(ctx, 16, path.call)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path.name, err)
+		}
+		t.add("Version "+path.name+", one caller, p50 / p99", one.percentiles(), path.latency)
+		t.add("Version "+path.name+", 16 callers", fmt.Sprintf("%.0f calls/s", many), path.throughput)
+	}
+	return nil
+}
+
+func get(conn *grpc.ClientConn, request *v1alpha1.GetRequest) func(context.Context) error {
+	client := v1alpha1.NewStateClient(conn)
+	return func(ctx context.Context) error {
+		_, err := client.Get(ctx, request)
+		return err
+	}
+}
+
+// list counts the items of a type.
+func list(ctx context.Context, conn *grpc.ClientConn, namespace, typ string) (int, error) {
+	stream, err := v1alpha1.NewStateClient(conn).List(ctx, &v1alpha1.ListRequest{Namespace: namespace, Type: typ})
+	if err != nil {
+		return 0, err
+	}
+	for n := 0; ; n++ {
+		if _, err := stream.Recv(); err != nil {
+			if strings.Contains(err.Error(), "EOF") {
+				return n, nil
+			}
+			return n, err
+		}
+	}
+}

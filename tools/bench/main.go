@@ -1,0 +1,103 @@
+// Command bench measures speed and size on a sandbox cluster of its own and prints one table. Every figure of the
+// gateway stands beside the same call made straight to the daemon's socket in the same run: compare the ratios.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dactyl-os/dactyl/tools/internal/outside"
+)
+
+const (
+	clusterName = "bench"
+	cidr        = "10.78.0.0/24"
+	repeats     = 5
+)
+
+// Addresses that the provisioner gives in cidr; entry is the gateway that all calls go through.
+const (
+	entry  = "10.78.0.2"
+	other  = "10.78.0.3"
+	third  = "10.78.0.4"
+	worker = "10.78.0.5"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// section measures one thing and adds its rows.
+type section struct {
+	name    string
+	measure func(context.Context, *table) error
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	only := flags.String("only", "", "run one section: memory, calls, resources, apply, restart, start or size")
+	settle := flags.Duration("settle", time.Minute, "time between the start of the cluster and the reading of its memory")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	removeHome, err := outside.OwnHome(ctx)
+	if err != nil {
+		return err
+	}
+	defer removeHome()
+	defer func() {
+		if r := outside.Dactylctl(context.WithoutCancel(ctx), "cluster", "destroy", "--name", clusterName, "--force"); r.Err != nil {
+			err = errors.Join(err, fmt.Errorf("destroy the cluster: %s", r))
+		}
+	}()
+	fmt.Fprintln(os.Stderr, "bench: starting a cluster of four nodes")
+	if r := outside.Dactylctl(ctx, "cluster", "create", "--name", clusterName, "--cidr", cidr, "--controlplanes", "3", "--workers", "1"); r.Err != nil {
+		return fmt.Errorf("%s", r)
+	}
+
+	t := &table{}
+	for _, s := range []section{
+		{"memory", func(ctx context.Context, t *table) error { return memory(ctx, t, *settle) }},
+		{"calls", calls}, {"resources", resources}, {"apply", applyAddresses},
+		{"restart", restarts}, {"start", starts}, {"size", sizes},
+	} {
+		if *only != "" && *only != s.name {
+			continue
+		}
+		fmt.Fprintln(os.Stderr, "bench:", s.name)
+		if err := s.measure(ctx, t); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return t.print(stdout)
+}
+
+// table is what, figure, target.
+type table struct{ rows [][3]string }
+
+func (t *table) add(what, figure, target string) {
+	t.rows = append(t.rows, [3]string{what, figure, target})
+}
+
+func (t *table) print(w io.Writer) error {
+	columns := tabwriter.NewWriter(w, 0, 0, 1, ' ', tabwriter.Debug)
+	fmt.Fprintln(columns, "| what\t figure\t target\t")
+	fmt.Fprintln(columns, "| ---\t ---\t ---\t")
+	for _, row := range t.rows {
+		fmt.Fprintf(columns, "| %s\t %s\t %s\t\n", row[0], row[1], row[2])
+	}
+	return columns.Flush()
+}
