@@ -1,0 +1,267 @@
+// Package plan decides which operations lead from what the kernel has to what is wanted. It touches nothing: the same
+// inputs always give the same operations, and a plan made after they were carried out is empty.
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Desired is what the merged specs ask for.
+type Desired struct {
+	Links     []Link
+	Addresses []Address
+	Routes    []Route
+	// Complete says that every source of configuration was heard. Until then nothing is removed: what looks unwanted may
+	// only be not known yet.
+	Complete bool
+}
+
+// Observed is what the kernel has now. Up is the administrative state.
+type Observed struct {
+	Links     []Link
+	Addresses []Address
+	Routes    []Route
+}
+
+// Owned is what networkd is responsible for: what it put there or adopted, and so may remove. It outlives the daemon.
+type Owned struct {
+	Addresses []string `json:"addresses,omitempty"`
+	Routes    []string `json:"routes,omitempty"`
+	// MTU keeps each changed link's own MTU, to give it back.
+	MTU map[string]uint32 `json:"mtu,omitempty"`
+}
+
+// Plan is the way from observed to desired.
+type Plan struct {
+	Ops []Op
+	// Owned is what networkd answers for once the operations were carried out. Written down before they are, so that a
+	// crash in between leaves nothing without an owner.
+	Owned Owned
+	// Waiting says, one sentence each, what cannot be done yet.
+	Waiting []string
+}
+
+// New compares. Order of the operations: links up, addresses and routes in, then routes and addresses out, so that a
+// changed address or gateway leaves no gap.
+func New(want Desired, have Observed, owned Owned) Plan {
+	b := &builder{
+		present: map[string]Link{},
+		waiting: map[string]int{},
+	}
+
+	for _, l := range have.Links {
+		b.present[l.Name] = l
+	}
+
+	b.links(want, owned)
+	b.addresses(want, have, owned)
+	b.routes(want, have, owned)
+
+	return Plan{
+		Ops:     slices.Concat(b.linkOps, b.addrAdds, b.routeSets, b.routeDels, b.addrDels, b.linkRestores),
+		Owned:   b.owned,
+		Waiting: b.sentences(),
+	}
+}
+
+type builder struct {
+	present map[string]Link
+
+	linkOps, addrAdds, routeSets, routeDels, addrDels, linkRestores []Op
+
+	owned    Owned
+	waiting  map[string]int
+	problems []string
+}
+
+// missing reports whether a link is not there and counts what waits for it.
+func (b *builder) missing(link string) bool {
+	if _, ok := b.present[link]; ok {
+		return false
+	}
+
+	b.waiting[link]++
+
+	return true
+}
+
+func (b *builder) links(want Desired, owned Owned) {
+	b.owned.MTU = map[string]uint32{}
+
+	wanted := map[string]bool{}
+
+	for _, l := range slices.SortedFunc(slices.Values(want.Links), compareLinks) {
+		if wanted[l.Name] || b.missing(l.Name) {
+			continue
+		}
+
+		wanted[l.Name] = true
+		have := b.present[l.Name]
+		op := LinkSet{Name: l.Name, Up: l.Up && !have.Up}
+
+		original, changed := owned.MTU[l.Name]
+
+		switch {
+		case l.MTU != 0:
+			if !changed {
+				original = have.MTU
+			}
+
+			if changed || have.MTU != l.MTU {
+				b.owned.MTU[l.Name] = original
+			}
+
+			if have.MTU != l.MTU {
+				op.MTU = l.MTU
+			}
+		case changed:
+			b.restoreMTU(l.Name, original, want.Complete)
+		}
+
+		if op.Up || op.MTU != 0 {
+			b.linkOps = append(b.linkOps, op)
+		}
+	}
+
+	for _, name := range slices.Sorted(maps.Keys(owned.MTU)) {
+		if !wanted[name] {
+			b.restoreMTU(name, owned.MTU[name], want.Complete)
+		}
+	}
+}
+
+func (b *builder) restoreMTU(name string, original uint32, complete bool) {
+	have, ok := b.present[name]
+
+	switch {
+	case !ok:
+	case !complete:
+		b.owned.MTU[name] = original
+	case have.MTU != original:
+		b.linkRestores = append(b.linkRestores, LinkSet{Name: name, MTU: original})
+	}
+}
+
+func (b *builder) addresses(want Desired, have Observed, owned Owned) {
+	there := map[string]Address{}
+	for _, a := range have.Addresses {
+		there[a.Key()] = a
+	}
+
+	wanted := map[string]bool{}
+
+	for _, a := range slices.SortedFunc(slices.Values(want.Addresses), compareAddresses) {
+		key := a.Key()
+		if wanted[key] || b.missing(a.Link) {
+			continue
+		}
+
+		wanted[key] = true
+		b.owned.Addresses = append(b.owned.Addresses, key)
+
+		if old, ok := there[key]; !ok || old.Temporary {
+			b.addrAdds = append(b.addrAdds, AddrAdd{a})
+		}
+	}
+
+	for _, key := range sorted(owned.Addresses) {
+		a, ok := there[key]
+
+		switch {
+		case wanted[key] || !ok:
+		case want.Complete:
+			b.addrDels = append(b.addrDels, AddrDel{a})
+		default:
+			b.owned.Addresses = append(b.owned.Addresses, key)
+		}
+	}
+}
+
+func (b *builder) routes(want Desired, have Observed, owned Owned) {
+	there, inSlot := map[string]Route{}, map[string][]Route{}
+
+	for _, r := range have.Routes {
+		there[r.Key()] = r
+		inSlot[r.slot()] = append(inSlot[r.slot()], r)
+	}
+
+	wanted, taken := map[string]bool{}, map[string]Route{}
+
+	for _, r := range slices.SortedFunc(slices.Values(normalized(want.Routes, want.Addresses)), compareRoutes) {
+		key, slot := r.Key(), r.slot()
+		if wanted[key] {
+			continue
+		}
+
+		if r.Link == "" {
+			b.problems = append(b.problems, "route "+r.String()+": no link has an address in the gateway's subnet")
+
+			continue
+		}
+
+		if b.missing(r.Link) {
+			continue
+		}
+
+		if first, ok := taken[slot]; ok {
+			b.problems = append(b.problems,
+				"route "+r.String()+": its destination and metric are taken by route "+first.String())
+
+			continue
+		}
+
+		wanted[key], taken[slot] = true, r
+		b.owned.Routes = append(b.owned.Routes, key)
+
+		// Before the configuration is known, a route in that place may be the one it will ask for.
+		if !slices.Contains(inSlot[slot], r) && (want.Complete || len(inSlot[slot]) == 0) {
+			b.routeSets = append(b.routeSets, RouteReplace{r})
+		}
+	}
+
+	for _, key := range sorted(owned.Routes) {
+		r, ok := there[key]
+
+		switch {
+		case wanted[key] || !ok:
+		case !want.Complete:
+			b.owned.Routes = append(b.owned.Routes, key)
+		case replacedInPlace(r, taken):
+		default:
+			b.routeDels = append(b.routeDels, RouteDel{r})
+		}
+	}
+}
+
+// replacedInPlace: the new route of that slot takes the old one's place by itself.
+func replacedInPlace(r Route, taken map[string]Route) bool {
+	_, ok := taken[r.slot()]
+
+	return ok
+}
+
+func (b *builder) sentences() []string {
+	lines := slices.Clone(b.problems)
+
+	for _, link := range slices.Sorted(maps.Keys(b.waiting)) {
+		lines = append(lines, "link "+link+" is not there yet")
+	}
+
+	return lines
+}
+
+// String lists the operations, one a line, as a shell session would.
+func (p Plan) String() string {
+	var s strings.Builder
+
+	for _, op := range p.Ops {
+		s.WriteString(op.String())
+		s.WriteByte('\n')
+	}
+
+	return s.String()
+}
+
+func sorted(keys []string) []string { return slices.Compact(slices.Sorted(slices.Values(keys))) }

@@ -1,0 +1,153 @@
+// Package spec turns the sources of network configuration into layered specs and merges them. It is pure: text and
+// facts in, specs and warnings out.
+package spec
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Layer is where a spec comes from. A higher layer wins.
+type Layer int
+
+// The layers with the numbers of the contract.
+const (
+	Default Layer = iota
+	Cmdline
+	Platform
+	Operator
+	Configuration
+)
+
+// String is the layer's name in resource IDs.
+func (l Layer) String() string {
+	if names := [...]string{"default", "cmdline", "platform", "operator", "configuration"}; l >= 0 && int(l) < len(names) {
+		return names[l]
+	}
+
+	return fmt.Sprintf("layer-%d", int(l))
+}
+
+// Set is all that one source (or, merged, all sources) ask for.
+type Set struct {
+	Links       []Link      `json:"links,omitempty"`
+	Addresses   []Address   `json:"addresses,omitempty"`
+	Routes      []Route     `json:"routes,omitempty"`
+	Hostname    Hostname    `json:"hostname"`
+	Resolvers   Resolvers   `json:"resolvers"`
+	TimeServers TimeServers `json:"timeServers"`
+	Hosts       []Host      `json:"hosts,omitempty"`
+	// NoSearchDomain leaves the domain out of resolv.conf.
+	NoSearchDomain bool `json:"noSearchDomain,omitempty"`
+	// Ignored links are left alone by every layer.
+	Ignored []string `json:"ignored,omitempty"`
+	// Warnings name settings that are not acted on, one sentence each.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Link asks for an interface to be up, with an MTU (0: any).
+type Link struct {
+	Name  string `json:"name"`
+	Up    bool   `json:"up"`
+	MTU   uint32 `json:"mtu,omitempty"`
+	Layer Layer  `json:"layer"`
+}
+
+// Address asks for an address on a link.
+type Address struct {
+	Link   string       `json:"link"`
+	Prefix netip.Prefix `json:"prefix"`
+	Layer  Layer        `json:"layer"`
+}
+
+// Route asks for a route; an invalid Dst is the default route of the gateway's family.
+type Route struct {
+	Dst      netip.Prefix `json:"dst"`
+	Gateway  netip.Addr   `json:"gateway"`
+	Source   netip.Addr   `json:"source"`
+	Link     string       `json:"link"`
+	Priority uint32       `json:"priority"`
+	MTU      uint32       `json:"mtu,omitempty"`
+	Layer    Layer        `json:"layer"`
+}
+
+// Hostname asks for the node's name; empty: this source has no wish.
+type Hostname struct {
+	Hostname   string `json:"hostname"`
+	Domainname string `json:"domainname,omitempty"`
+	Layer      Layer  `json:"layer"`
+}
+
+// FQDN is the name with its domain.
+func (h Hostname) FQDN() string {
+	if h.Domainname == "" {
+		return h.Hostname
+	}
+
+	return h.Hostname + "." + h.Domainname
+}
+
+// Resolvers asks for DNS servers.
+type Resolvers struct {
+	Servers []netip.Addr `json:"servers,omitempty"`
+	Layer   Layer        `json:"layer"`
+}
+
+// TimeServers asks for NTP servers, as names or addresses.
+type TimeServers struct {
+	Servers []string `json:"servers,omitempty"`
+	Layer   Layer    `json:"layer"`
+}
+
+// Host is a line of /etc/hosts.
+type Host struct {
+	IP      string   `json:"ip"`
+	Aliases []string `json:"aliases"`
+}
+
+// ID is the address's resource ID: eth0/10.5.0.2/24.
+func (a Address) ID() string { return AddressID(a.Link, a.Prefix) }
+
+// AddressID is the resource ID of an address.
+func AddressID(link string, prefix netip.Prefix) string { return link + "/" + prefix.String() }
+
+// Is6 tells the family.
+func (r Route) Is6() bool {
+	if r.Dst.IsValid() {
+		return r.Dst.Addr().Is6()
+	}
+
+	return r.Gateway.Is6()
+}
+
+// ID is the route's resource ID: inet4/10.5.0.1//1024.
+func (r Route) ID() string { return RouteID("", r.Is6(), r.Dst, r.Gateway, r.Priority, r.Link) }
+
+// RouteID is the resource ID of a route: TABLE/LINK/FAMILY/GATEWAY/DESTINATION/PRIORITY. The main table's name ("") is left
+// out; the link is there for IPv6 only, where the same destination exists on several links. A default route has an empty
+// destination, a directly connected one an empty gateway.
+func RouteID(table string, is6 bool, dst netip.Prefix, gateway netip.Addr, priority uint32, link string) string {
+	id := "inet4"
+	if is6 {
+		id = link + "/inet6"
+	}
+
+	if table != "" {
+		id = table + "/" + id
+	}
+
+	id += "/"
+	if gateway.IsValid() {
+		id += gateway.String()
+	}
+
+	id += "/"
+	if dst.IsValid() && dst.Bits() > 0 {
+		id += dst.String()
+	}
+
+	return fmt.Sprintf("%s/%d", id, priority)
+}
+
+// LayeredID is the resource ID of a spec in its own layer: configuration/eth0/10.5.0.2/24.
+func LayeredID(layer Layer, id string) string { return layer.String() + "/" + id }
