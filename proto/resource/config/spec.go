@@ -1,0 +1,89 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
+	"github.com/dactyl-os/dactyl/proto/resource/internal/wire"
+)
+
+// Identifiers.
+const (
+	// ActiveID is the machine configuration in use.
+	ActiveID = "v1alpha1"
+	// MachineTypeID is the one MachineType.
+	MachineTypeID = "machine-type"
+)
+
+// MachineConfigSpec holds the documents of the machine configuration as they
+// were written.
+type MachineConfigSpec struct {
+	Data []byte
+}
+
+// DeepCopy shares nothing with s.
+func (s MachineConfigSpec) DeepCopy() MachineConfigSpec {
+	return MachineConfigSpec{Data: slices.Clone(s.Data)}
+}
+
+// MarshalProto writes resource.config.MachineConfigSpec.
+func (s *MachineConfigSpec) MarshalProto() ([]byte, error) {
+	return wire.AppendBytes(nil, 1, s.Data), nil
+}
+
+// UnmarshalProto reads resource.config.MachineConfigSpec.
+func (s *MachineConfigSpec) UnmarshalProto(data []byte) error {
+	*s = MachineConfigSpec{}
+	return wire.Fields(data, func(f wire.Field) (err error) {
+		if f.Num == 1 {
+			s.Data, err = f.Copy()
+		}
+		return err
+	})
+}
+
+// MarshalYAML gives the documents as one literal block.
+func (s *MachineConfigSpec) MarshalYAML() (any, error) {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.LiteralStyle, Value: string(s.Data)}, nil
+}
+
+func (s *MachineConfigSpec) UnmarshalYAML(node *yaml.Node) error {
+	var text string
+	err := node.Decode(&text)
+	s.Data = []byte(text)
+	return err
+}
+
+// MachineTypeSpec is the role of the machine; in YAML it is just the word.
+type MachineTypeSpec struct {
+	Value enums.MachineType
+}
+
+// DeepCopy shares nothing with s.
+func (s MachineTypeSpec) DeepCopy() MachineTypeSpec { return s }
+
+// MarshalProto writes resource.config.MachineTypeSpec.
+func (s *MachineTypeSpec) MarshalProto() ([]byte, error) {
+	return wire.AppendVarint(nil, 1, uint64(s.Value)), nil
+}
+
+// UnmarshalProto reads resource.config.MachineTypeSpec.
+func (s *MachineTypeSpec) UnmarshalProto(data []byte) error {
+	*s = MachineTypeSpec{}
+	return wire.Fields(data, func(f wire.Field) error {
+		v, err := f.Varint()
+		if f.Num == 1 {
+			s.Value = enums.MachineType(v)
+		}
+		return err
+	})
+}
+
+func (s *MachineTypeSpec) MarshalYAML() (any, error) { return s.Value.String(), nil }
+
+func (s *MachineTypeSpec) UnmarshalYAML(node *yaml.Node) error {
+	return s.Value.UnmarshalText([]byte(strings.TrimSpace(node.Value)))
+}

@@ -1,0 +1,6 @@
+package hardware
+
+import "github.com/cosi-project/runtime/pkg/resource"
+
+// SystemInformationID is the one SystemInformation.
+const SystemInformationID = resource.ID("systeminformation")
