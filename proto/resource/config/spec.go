@@ -2,7 +2,6 @@ package config
 
 import (
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -85,5 +84,9 @@ func (s *MachineTypeSpec) UnmarshalProto(data []byte) error {
 func (s *MachineTypeSpec) MarshalYAML() (any, error) { return s.Value.String(), nil }
 
 func (s *MachineTypeSpec) UnmarshalYAML(node *yaml.Node) error {
-	return s.Value.UnmarshalText([]byte(strings.TrimSpace(node.Value)))
+	var text string
+	if err := node.Decode(&text); err != nil {
+		return err
+	}
+	return s.Value.UnmarshalText([]byte(text))
 }
