@@ -1,6 +1,15 @@
 // Package access reads from the protobuf descriptors who serves each method and who may call it.
 package access
 
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
 // Roles of the contract, as they appear in a client certificate's organization.
 const (
 	Admin        = "os:admin"
@@ -10,16 +19,16 @@ const (
 	Impersonator = "os:impersonator"
 )
 
-// RoleKey is the gRPC metadata key in which the gateway hands the caller's roles on.
+// RoleKey is the gRPC metadata key in which the gateway hands the caller's roles on, one value a role.
 const RoleKey = "talos-role"
 
 // Method is what the descriptors say about one RPC.
 type Method struct {
 	// Name is the full method as gRPC spells it: /machine.MachineService/Version.
 	Name string
-	// Owner is the daemon that serves it; "" when the owner depends on the request (cosi.resource.State) or is not known.
+	// Owner is the daemon that serves it; "" when that depends on the request (cosi.resource.State) or nobody is named.
 	Owner string
-	// Roles lists who may call it.
+	// Roles lists who may call it from outside the node; empty: nobody.
 	Roles []string
 	// Idempotent methods may be sent again after a broken connection.
 	Idempotent bool
@@ -29,12 +38,56 @@ type Method struct {
 	ClientStreaming, ServerStreaming, Streaming bool
 }
 
-// Methods is the table of every method known to this binary, by full method name. Do not change it.
-func Methods() map[string]Method { return nil }
+// Allows tells whether one of the roles may call the method.
+func (m Method) Allows(roles []string) bool {
+	for _, role := range roles {
+		if slices.Contains(m.Roles, role) {
+			return true
+		}
+	}
 
-// Check refuses a caller whose roles do not allow the method; the error is a gRPC status.
+	return false
+}
+
+var methods = sync.OnceValue(readDescriptors)
+
+// Methods is the table of every method linked into this binary, by full method name. It is shared: do not change it.
+func Methods() map[string]Method { return methods() }
+
+// Check refuses a caller whose roles do not allow the method; the error is a gRPC status. Methods without roles
+// (health, reflection, node-local APIs) are refused to everybody from outside.
 func Check(method string, roles []string) error {
-	_, _ = method, roles
+	m, ok := methods()[method]
+	if !ok {
+		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
+	}
 
-	return nil
+	if m.Allows(roles) {
+		return nil
+	}
+
+	return status.Errorf(codes.PermissionDenied, "not authorized: %s needs one of the roles %s, the caller has %s",
+		method, list(m.Roles), list(roles))
+}
+
+// CleanRoles gives the values of RoleKey as a list: gateways send one value a role, older ones a comma-separated list.
+func CleanRoles(values []string) []string {
+	if !slices.ContainsFunc(values, func(v string) bool { return strings.ContainsAny(v, ", ") }) {
+		return values
+	}
+
+	var roles []string
+	for _, v := range values {
+		roles = append(roles, strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+
+	return roles
+}
+
+func list(roles []string) string {
+	if len(roles) == 0 {
+		return "none"
+	}
+
+	return strings.Join(roles, ", ")
 }

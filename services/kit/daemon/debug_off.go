@@ -1,0 +1,9 @@
+//go:build !debug
+
+package daemon
+
+import "flag"
+
+func addDebugFlags(*flag.FlagSet, *settings) {}
+
+func startDebug(*Env, settings) {}

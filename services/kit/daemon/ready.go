@@ -1,0 +1,34 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// declareReady writes to the descriptor in NOTIFY_FD that the daemon serves, and closes it.
+func declareReady() error {
+	value := os.Getenv("NOTIFY_FD")
+	os.Unsetenv("NOTIFY_FD")
+
+	if value == "" {
+		return nil
+	}
+
+	fd, err := strconv.Atoi(value)
+	if err != nil || fd < firstInherited {
+		return fmt.Errorf("parse NOTIFY_FD %q", value)
+	}
+
+	syscall.CloseOnExec(fd)
+
+	f := os.NewFile(uintptr(fd), "notify")
+	defer f.Close()
+
+	if _, err := f.WriteString("READY=1\n"); err != nil {
+		return fmt.Errorf("declare ready: %w", err)
+	}
+
+	return nil
+}

@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/dial"
+	"github.com/dactyl-os/dactyl/services/kit/internal/frame"
+	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
+	"github.com/dactyl-os/dactyl/services/kit/peer"
+)
+
+// PIDDir is the directory under RunDir in which init keeps a file with the pid of each daemon it runs, named after it.
+const PIDDir = "pids"
+
+const (
+	// streamWorkers keep their grown stacks between calls; a call beyond them gets a goroutine of its own.
+	streamWorkers = 4
+	// bufferSize is per connection and direction: most messages are small, and there are many connections.
+	bufferSize = 8 << 10
+	// streamGrace is how long an open stream may go on after the stop began.
+	streamGrace = 200 * time.Millisecond
+)
+
+// newServer makes the gRPC server: who may call is decided before a call costs anything, panics become errors. Calls are
+// not logged.
+func newServer(env *Env, streams context.Context) *grpc.Server {
+	return grpc.NewServer(
+		grpc.Creds(peercred.Server(filepath.Join(env.RunDir, PIDDir))),
+		grpc.ForceServerCodecV2(frame.Codec()),
+		grpc.InTapHandle(admit),
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+			defer env.recovered(info.FullMethod, &err)
+
+			return handler(ctx, req)
+		}),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			return env.serveStream(streams, srv, stream, info, handler)
+		}),
+		grpc.MaxRecvMsgSize(dial.MaxMessage),
+		grpc.MaxSendMsgSize(dial.MaxMessage),
+		grpc.NumStreamWorkers(streamWorkers),
+		grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(bufferSize),
+		grpc.WriteBufferSize(bufferSize),
+	)
+}
+
+// admit refuses processes that are neither root nor init's children, and callers outside whose roles do not suffice.
+func admit(ctx context.Context, info *tap.Info) (context.Context, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok || !p.Trusted() {
+		return ctx, status.Errorf(codes.PermissionDenied, "process %d of user %d is neither root's nor one of init's daemons", p.PID, p.UID)
+	}
+
+	if p.Name != peer.Gateway || !peer.ForwardedIn(info.Header) {
+		return ctx, nil
+	}
+
+	return ctx, access.Check(info.FullMethodName, peer.RolesOf(ctx, info.Header))
+}
+
+// serveStream runs a stream's handler; when the daemon stops, the stream ends with a code its client resumes from.
+func (e *Env) serveStream(streams context.Context, srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer e.recovered(info.FullMethod, &err)
+
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+
+	defer context.AfterFunc(streams, cancel)()
+
+	err = handler(srv, &boundStream{stream, ctx})
+
+	if streams.Err() != nil && stream.Context().Err() == nil && (err == nil || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled) {
+		return status.Errorf(codes.Unavailable, "%s is stopping", e.Name)
+	}
+
+	return err
+}
+
+type boundStream struct {
+	grpc.ServerStream
+
+	ctx context.Context //nolint:containedctx // what ServerStream.Context gives
+}
+
+// Context ends with the call or with the daemon.
+func (s *boundStream) Context() context.Context { return s.ctx }
+
+// recovered turns a handler's panic into an error of its call.
+func (e *Env) recovered(method string, err *error) {
+	if p := recover(); p != nil {
+		e.Log.Error("panic in a method", "method", method, "panic", p, "stack", string(debug.Stack()))
+		*err = status.Errorf(codes.Internal, "panic in %s: %v", method, p)
+	}
+}
