@@ -11,6 +11,9 @@ import (
 // MaxBytes is the size above which a configuration is refused.
 const MaxBytes = tree.MaxBytes
 
+// Mask stands where a secret was in a redacted configuration, in base64 where the field holds base64.
+const Mask = "******"
+
 // Config is a loaded machine configuration.
 type Config struct {
 	// V1Alpha1 is the main document, nil if the stream has none.
@@ -18,7 +21,10 @@ type Config struct {
 	// Documents are the others, in the stream's order.
 	Documents []Document
 
-	raw []byte
+	raw        []byte
+	mainNumber int
+	numbers    []int // of Documents, in the stream
+	warnings   []string
 }
 
 // Bytes returns the bytes the configuration was loaded from, untouched.

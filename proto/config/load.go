@@ -75,6 +75,11 @@ func (l *loader) document(number int, node *yaml.Node) {
 
 	target := reflect.New(schema)
 	decoder := tree.Decoder{Report: report, Ignore: l.ignore}
+	decoder.Deprecated = func(path *tree.Path, line int, message string) {
+		problem := Problem{Document: number, Kind: title(kind, ""), Path: path.String(), Line: line, Message: "deprecated", Hint: message}
+		l.config.warnings = append(l.config.warnings, problem.Error())
+	}
+
 	decoder.Decode(node, target.Elem(), nil)
 
 	document := target.Interface().(Document) //nolint:forcetypeassert // every schema type is one
@@ -89,9 +94,10 @@ func (l *loader) document(number int, node *yaml.Node) {
 	l.first[id] = node.Line
 
 	if main, ok := document.(*V1Alpha1); ok {
-		l.config.V1Alpha1 = main
+		l.config.V1Alpha1, l.config.mainNumber = main, number
 	} else {
 		l.config.Documents = append(l.config.Documents, document)
+		l.config.numbers = append(l.config.numbers, number)
 	}
 }
 

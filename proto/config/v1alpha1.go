@@ -8,7 +8,7 @@ package config
 type V1Alpha1 struct {
 	Version string         `yaml:"version" enum:"v1alpha1" desc:"Version of this document's schema."`
 	Debug   *bool          `yaml:"debug,omitempty" desc:"Verbose logs on the console."`
-	Persist *bool          `yaml:"persist,omitempty" deprecated:"the configuration is always persisted"`
+	Persist *bool          `yaml:"persist,omitempty" desc:"Without effect: the configuration is always persisted."`
 	Machine *MachineConfig `yaml:"machine,omitempty" desc:"The machine: keys, network, disks, kubelet."`
 	Cluster *ClusterConfig `yaml:"cluster,omitempty" desc:"The cluster this machine belongs to."`
 }

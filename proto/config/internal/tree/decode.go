@@ -17,6 +17,8 @@ type Report func(path *Path, line int, message, hint string)
 // Decoder fills Go values from nodes and reports every mismatch.
 type Decoder struct {
 	Report Report
+	// Deprecated, if set, receives what to do instead of a field that still loads.
+	Deprecated func(path *Path, line int, message string)
 	// Ignore names keys that are passed over in mappings, such as $patch in patches.
 	Ignore string
 	fields map[reflect.Type][]Field
@@ -120,6 +122,10 @@ func (d *Decoder) structure(node *yaml.Node, v reflect.Value, path *Path) {
 			d.Report(path.Key(name), pair.Key.Line, "unknown field", Suggest(name, names(fields)))
 
 			continue
+		}
+
+		if text := fields[i].Tag.Get("deprecated"); text != "" && d.Deprecated != nil {
+			d.Deprecated(path.Key(name), pair.Key.Line, text)
 		}
 
 		d.Decode(pair.Value, v.FieldByIndex(fields[i].Index), path.Key(name))

@@ -1,0 +1,219 @@
+package patch
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/config/internal/tree"
+)
+
+const directive = "$patch"
+
+// mergeDocuments merges each document of a patch into the one of the same kind and name, or adds it.
+func mergeDocuments(docs, patches []*yaml.Node) ([]*yaml.Node, error) {
+	docs = slices.Clone(docs)
+
+	for _, patch := range patches {
+		patch = tree.Expand(patch)
+		id := identity(patch)
+		i := slices.IndexFunc(docs, func(doc *yaml.Node) bool { return identity(doc) == id })
+
+		remove, err := deletes(patch, nil)
+
+		switch {
+		case err != nil:
+			return nil, err
+		case remove && i < 0:
+			return nil, fmt.Errorf("delete document %s: there is none", id)
+		case remove:
+			docs = slices.Delete(docs, i, i+1)
+
+			continue
+		case i < 0:
+			docs = append(docs, &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"})
+			i = len(docs) - 1
+		}
+
+		schema, _ := config.SchemaOf(config.KindOf(patch))
+
+		if docs[i], err = merge(docs[i], patch, schema, "", nil); err != nil {
+			return nil, err
+		}
+	}
+
+	return docs, nil
+}
+
+func identity(doc *yaml.Node) string {
+	kind := config.KindOf(doc)
+	if kind == "" {
+		return "v1alpha1"
+	}
+
+	return strings.TrimSpace(kind + " " + tree.Text(doc, "name"))
+}
+
+// deletes reads the directive of a mapping.
+func deletes(node *yaml.Node, path *tree.Path) (bool, error) {
+	value := tree.Get(node, directive)
+	if value == nil {
+		return false, nil
+	}
+
+	if value.Value != "delete" {
+		return false, fmt.Errorf("line %d: %s: %q is not known, it is delete", value.Line, path.Key(directive), value.Value)
+	}
+
+	return true, nil
+}
+
+// merge returns base changed by patch; base may be changed in place.
+func merge(base, patch *yaml.Node, t reflect.Type, tag reflect.StructTag, path *tree.Path) (*yaml.Node, error) {
+	switch {
+	case tree.IsNull(patch):
+		return base, nil
+	case patch.Kind == yaml.MappingNode && base.Kind == yaml.MappingNode && tag.Get("merge") != "replace":
+		return base, mergeMapping(base, patch, t, path)
+	case patch.Kind == yaml.SequenceNode && base.Kind == yaml.SequenceNode && tag.Get("merge") != "replace":
+		return base, mergeList(base, patch, t, tag, path)
+	case patch.Kind == yaml.MappingNode:
+		// Goes through a merge all the same, so that a directive in it is refused or heard.
+		fresh := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+
+		return fresh, mergeMapping(fresh, patch, t, path)
+	case patch.Kind == yaml.SequenceNode:
+		fresh := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+
+		return fresh, mergeList(fresh, patch, t, tag, path)
+	default:
+		return patch, nil
+	}
+}
+
+func mergeMapping(base, patch *yaml.Node, t reflect.Type, path *tree.Path) error {
+	for _, pair := range tree.Pairs(patch) {
+		key := pair.Key.Value
+		at := path.Key(key)
+
+		remove, err := deletes(pair.Value, at)
+		if err != nil {
+			return err
+		}
+
+		if remove {
+			if !tree.Delete(base, key) {
+				return fmt.Errorf("delete %s: there is none", at)
+			}
+
+			continue
+		}
+
+		current := tree.Get(base, key)
+		if current == nil {
+			current = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
+			if tree.IsNull(pair.Value) {
+				continue
+			}
+		}
+
+		child, tag := tree.Child(t, key)
+
+		merged, err := merge(current, pair.Value, child, tag, at)
+		if err != nil {
+			return err
+		}
+
+		tree.Set(base, key, merged)
+	}
+
+	if len(base.Content) > 0 {
+		base.Style &^= yaml.FlowStyle
+	}
+
+	return nil
+}
+
+// mergeList appends the patch's elements, or merges them into those of the same identity where the schema names one.
+func mergeList(base, patch *yaml.Node, t reflect.Type, tag reflect.StructTag, path *tree.Path) error {
+	keys, byKey := strings.CutPrefix(tag.Get("merge"), "key=")
+	element, _ := tree.Child(t, "")
+
+	for i, item := range patch.Content {
+		at := path.Index(i)
+
+		remove, err := deletes(item, at)
+		if err != nil {
+			return err
+		}
+
+		if remove {
+			if err := deleteElements(base, item, at); err != nil {
+				return err
+			}
+
+			continue
+		}
+
+		found := -1
+		if byKey {
+			found = slices.IndexFunc(base.Content, func(n *yaml.Node) bool { return sameElement(n, item, strings.Split(keys, ",")) })
+		}
+
+		if found < 0 {
+			base.Content = append(base.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"})
+			found = len(base.Content) - 1
+		}
+
+		if base.Content[found], err = merge(base.Content[found], item, element, "", at); err != nil {
+			return err
+		}
+	}
+
+	if len(base.Content) > 0 {
+		base.Style &^= yaml.FlowStyle
+	}
+
+	return nil
+}
+
+func sameElement(a, b *yaml.Node, keys []string) bool {
+	for _, key := range keys {
+		x, y := tree.Get(a, key), tree.Get(b, key)
+		if x != nil && y != nil && tree.Canonical(x) == tree.Canonical(y) {
+			return true
+		}
+	}
+
+	return false
+}
+
+// deleteElements removes the elements that have all the values which the patch names beside the directive.
+func deleteElements(base, pattern *yaml.Node, path *tree.Path) error {
+	before := len(base.Content)
+
+	base.Content = slices.DeleteFunc(base.Content, func(element *yaml.Node) bool {
+		for _, pair := range tree.Pairs(pattern) {
+			if pair.Key.Value == directive {
+				continue
+			}
+
+			value := tree.Get(element, pair.Key.Value)
+			if value == nil || tree.Canonical(value) != tree.Canonical(pair.Value) {
+				return false
+			}
+		}
+
+		return true
+	})
+
+	if len(base.Content) == before {
+		return fmt.Errorf("delete %s: no element has these values", path)
+	}
+
+	return nil
+}
