@@ -1,8 +1,10 @@
 package catalog
 
+import "github.com/dactyl-os/dactyl/proto/resource"
+
 // Declared looks a type up in the declarations of proto/resource.
 func Declared(typ string) (Definition, bool) {
-	_ = typ // TODO(kit): proto/resource.Lookup, once it is there
+	def, ok := resource.Lookup(typ)
 
-	return Definition{}, false
+	return Definition{Owner: def.Owner, Sensitive: def.Sensitive, Readers: def.Readers}, ok
 }

@@ -1,0 +1,64 @@
+package kittest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// BinDirEnv names a directory with binaries to use instead of building them.
+const BinDirEnv = "DACTYL_BIN"
+
+// builds are the binaries of this test process: each package is built once.
+var builds sync.Map // package path → func() (string, error)
+
+// Build gives the path of a main package's binary, built once for the test process. pkg is a path as `go build` takes it,
+// seen from the test's directory. A binary of the same name in $DACTYL_BIN is used instead.
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	once, _ := builds.LoadOrStore(dir+"|"+pkg, sync.OnceValues(func() (string, error) { return build(dir, pkg) }))
+
+	bin, err := once.(func() (string, error))() //nolint:forcetypeassert // stored above
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return bin
+}
+
+// build puts the binary into the user's cache directory under the test process's id: TempDir of one test would end with it.
+func build(dir, pkg string) (string, error) {
+	name := path.Base(pkg)
+
+	if given := os.Getenv(BinDirEnv); given != "" {
+		bin := filepath.Join(given, name)
+		if _, err := os.Stat(bin); err == nil {
+			return bin, nil
+		}
+	}
+
+	out := filepath.Join(os.TempDir(), fmt.Sprintf("kittest-%d-bin", os.Getppid()))
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", err
+	}
+
+	bin := filepath.Join(out, fmt.Sprintf("%s-%d", name, os.Getpid()))
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, pkg)
+	cmd.Dir = dir
+
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, text)
+	}
+
+	return bin, nil
+}
