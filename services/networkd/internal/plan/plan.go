@@ -265,3 +265,19 @@ func (p Plan) String() string {
 }
 
 func sorted(keys []string) []string { return slices.Compact(slices.Sorted(slices.Values(keys))) }
+
+// Union is what either answers for: while operations are under way, what is being removed is still owned.
+func Union(a, b Owned) Owned {
+	mtu := maps.Clone(b.MTU)
+	if mtu == nil {
+		mtu = map[string]uint32{}
+	}
+
+	maps.Copy(mtu, a.MTU)
+
+	return Owned{
+		Addresses: sorted(slices.Concat(a.Addresses, b.Addresses)),
+		Routes:    sorted(slices.Concat(a.Routes, b.Routes)),
+		MTU:       mtu,
+	}
+}

@@ -1,6 +1,8 @@
 package rtnl
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,12 +15,15 @@ type Details struct {
 	LinkState bool
 	// SpeedMbit is 0 when unknown; Duplex and Port are the kernel's numbers (255 unknown).
 	SpeedMbit, Duplex, Port int
+	// PCIID is VENDOR:PRODUCT; they and the two are empty for what is not on the PCI bus.
+	PCIID, VendorID, ProductID string
 }
 
 const unknown = 255
 
 // Details asks the drivers. What a driver does not tell stays unknown; it is not an error.
-func (c *Conn) Details(links []Link) map[uint32]Details {
+// sysfs is the directory where /sys/class/net is.
+func (c *Conn) Details(links []Link, sysfs string) map[uint32]Details {
 	out := make(map[uint32]Details, len(links))
 
 	for _, l := range links {
@@ -29,6 +34,14 @@ func (c *Conn) Details(links []Link) map[uint32]Details {
 			d.DriverVersion = known(info.Version[:])
 			d.FirmwareVersion = known(info.Fw_version[:])
 			d.BusPath = known(info.Bus_info[:])
+		}
+
+		if l.Physical() {
+			d.VendorID, d.ProductID = pciID(sysfs, l.Name, "vendor"), pciID(sysfs, l.Name, "device")
+		}
+
+		if d.VendorID != "" && d.ProductID != "" {
+			d.PCIID = strings.ToUpper(strings.TrimPrefix(d.VendorID, "0x") + ":" + strings.TrimPrefix(d.ProductID, "0x"))
 		}
 
 		out[l.Index] = d
@@ -90,4 +103,13 @@ func known(text []byte) string {
 	}
 
 	return s
+}
+
+func pciID(sysfs, link, name string) string {
+	text, err := os.ReadFile(filepath.Join(sysfs, "class/net", link, "device", name))
+	if err != nil {
+		return ""
+	}
+
+	return strings.TrimSpace(string(text))
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 )
 
 // Merge combines the sources: of each link, address and route the highest layer's wish counts, of hostname, resolvers
@@ -97,7 +99,7 @@ func (r Route) place() string {
 		link = ""
 	}
 
-	return RouteID("", r.Is6(), r.Dst, netip.Addr{}, r.Priority, link)
+	return RouteID(enums.RoutingTableMain, r.Is6(), r.Dst, netip.Addr{}, r.Priority, link)
 }
 
 // byLayer gives all specs of one kind, lowest layer first, in their order within a layer.

@@ -3,30 +3,23 @@
 package spec
 
 import (
-	"fmt"
 	"net/netip"
+
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
+	"github.com/dactyl-os/dactyl/proto/resource/network"
 )
 
 // Layer is where a spec comes from. A higher layer wins.
-type Layer int
+type Layer = enums.ConfigLayer
 
-// The layers with the numbers of the contract.
+// The layers, lowest first.
 const (
-	Default Layer = iota
-	Cmdline
-	Platform
-	Operator
-	Configuration
+	Default       = enums.ConfigLayerDefault
+	Cmdline       = enums.ConfigLayerCmdline
+	Platform      = enums.ConfigLayerPlatform
+	Operator      = enums.ConfigLayerOperator
+	Configuration = enums.ConfigLayerMachineConfiguration
 )
-
-// String is the layer's name in resource IDs.
-func (l Layer) String() string {
-	if names := [...]string{"default", "cmdline", "platform", "operator", "configuration"}; l >= 0 && int(l) < len(names) {
-		return names[l]
-	}
-
-	return fmt.Sprintf("layer-%d", int(l))
-}
 
 // Set is all that one source (or, merged, all sources) ask for.
 type Set struct {
@@ -106,10 +99,7 @@ type Host struct {
 }
 
 // ID is the address's resource ID: eth0/10.5.0.2/24.
-func (a Address) ID() string { return AddressID(a.Link, a.Prefix) }
-
-// AddressID is the resource ID of an address.
-func AddressID(link string, prefix netip.Prefix) string { return link + "/" + prefix.String() }
+func (a Address) ID() string { return network.AddressID(a.Link, a.Prefix) }
 
 // Is6 tells the family.
 func (r Route) Is6() bool {
@@ -121,33 +111,33 @@ func (r Route) Is6() bool {
 }
 
 // ID is the route's resource ID: inet4/10.5.0.1//1024.
-func (r Route) ID() string { return RouteID("", r.Is6(), r.Dst, r.Gateway, r.Priority, r.Link) }
-
-// RouteID is the resource ID of a route: TABLE/LINK/FAMILY/GATEWAY/DESTINATION/PRIORITY. The main table's name ("") is left
-// out; the link is there for IPv6 only, where the same destination exists on several links. A default route has an empty
-// destination, a directly connected one an empty gateway.
-func RouteID(table string, is6 bool, dst netip.Prefix, gateway netip.Addr, priority uint32, link string) string {
-	id := "inet4"
-	if is6 {
-		id = link + "/inet6"
-	}
-
-	if table != "" {
-		id = table + "/" + id
-	}
-
-	id += "/"
-	if gateway.IsValid() {
-		id += gateway.String()
-	}
-
-	id += "/"
-	if dst.IsValid() && dst.Bits() > 0 {
-		id += dst.String()
-	}
-
-	return fmt.Sprintf("%s/%d", id, priority)
+func (r Route) ID() string {
+	return RouteID(enums.RoutingTableMain, r.Is6(), r.Dst, r.Gateway, r.Priority, r.Link)
 }
 
-// LayeredID is the resource ID of a spec in its own layer: configuration/eth0/10.5.0.2/24.
-func LayeredID(layer Layer, id string) string { return layer.String() + "/" + id }
+// RouteID is the resource ID of a route. Only IPv6 ones name their link: the same destination exists on several.
+// A default route's destination is empty.
+func RouteID(table enums.RoutingTable, is6 bool, dst netip.Prefix, gateway netip.Addr, priority uint32, link string) string {
+	family := enums.FamilyInet6
+	if !is6 {
+		family, link = enums.FamilyInet4, ""
+	}
+
+	if dst.Bits() == 0 {
+		dst = netip.Prefix{}
+	}
+
+	return network.RouteID(table, family, dst, gateway, priority, link)
+}
+
+// Destination is Dst, or the default route's of the gateway's family.
+func (r Route) Destination() netip.Prefix {
+	switch {
+	case r.Dst.IsValid():
+		return r.Dst
+	case r.Gateway.Is6():
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	default:
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+}

@@ -1,0 +1,430 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/siderolabs/gen/optional"
+	"go.uber.org/zap"
+
+	machineconfig "github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+
+	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/status"
+)
+
+// DiagnosticsAnnotation is set on NetworkStatus when something is asked for that is not (yet) done: one sentence a line.
+const DiagnosticsAnnotation = "dactyl.dev/diagnostics"
+
+// Operations that fail are tried again after retryFirst, then at doubled times up to retryMax, and at every change.
+const (
+	retryFirst = time.Second
+	retryMax   = 30 * time.Second
+)
+
+// rounds bounds how often the plan is made anew within one reconciliation: an operation may have side effects.
+const rounds = 3
+
+// Configure makes the network what the sources ask for: kernel command line, machine configuration, defaults.
+//
+// Inputs: MachineConfig (configd); LinkStatus, AddressStatus, RouteStatus (own) as signs of change; NodeAddress (own).
+// Outputs: the specs of each layer (namespace network-config) and merged (network), HostnameStatus, ResolverStatus,
+// TimeServerStatus, NetworkStatus; the kernel, /etc/hosts, /etc/resolv.conf.
+type Configure struct {
+	Conn    *rtnl.Conn
+	Cmdline cmdline.Parameters
+	Memory  *memory.File
+	Host    host.Host
+	Sysfs   string
+	Log     *slog.Logger
+
+	local  state.State
+	out    *publisher
+	parsed parsedConfig
+	told   map[string]bool
+	retry  time.Duration
+}
+
+// parsedConfig remembers the last configuration read, as parsing costs milliseconds.
+type parsedConfig struct {
+	version string
+	config  *machineconfig.Config
+}
+
+// NewConfigure gives the controller its store.
+func NewConfigure(c Configure, local state.State) *Configure {
+	c.local = local
+	c.out = newPublisher(local, c.Name())
+	c.told = map[string]bool{}
+
+	return &c
+}
+
+// Name implements controller.Controller.
+func (*Configure) Name() string { return "network.ConfigureController" }
+
+// Inputs implements controller.Controller.
+func (*Configure) Inputs() []controller.Input {
+	own := func(typ resource.Type) controller.Input {
+		return controller.Input{Namespace: network.NamespaceName, Type: typ, Kind: controller.InputWeak}
+	}
+
+	return []controller.Input{
+		{
+			Namespace: config.NamespaceName, Type: config.MachineConfigType,
+			ID: optional.Some[resource.ID](config.ActiveID), Kind: controller.InputWeak,
+		},
+		own(network.LinkStatusType), own(network.AddressStatusType), own(network.RouteStatusType), own(network.NodeAddressType),
+	}
+}
+
+// Outputs implements controller.Controller.
+func (*Configure) Outputs() []controller.Output {
+	var outputs []controller.Output
+
+	for _, typ := range []resource.Type{
+		network.LinkSpecType, network.AddressSpecType, network.RouteSpecType,
+		network.HostnameSpecType, network.ResolverSpecType, network.TimeServerSpecType,
+		network.HostnameStatusType, network.ResolverStatusType, network.TimeServerStatusType, network.StatusType,
+	} {
+		outputs = append(outputs, controller.Output{Type: typ, Kind: controller.OutputShared})
+	}
+
+	return outputs
+}
+
+// Run reconciles on every event until ctx ends.
+func (c *Configure) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.EventCh():
+		case <-timer.C:
+		}
+
+		failed, err := c.reconcile(ctx, r)
+		if err != nil {
+			return err
+		}
+
+		timer.Reset(c.backoff(failed))
+		r.ResetRestartBackoff()
+	}
+}
+
+func (c *Configure) backoff(failed bool) time.Duration {
+	if !failed {
+		c.retry = 0
+
+		return time.Hour
+	}
+
+	c.retry = min(max(2*c.retry, retryFirst), retryMax)
+
+	return c.retry
+}
+
+// reconcile reports whether operations failed that are worth another try.
+func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed bool, err error) {
+	cfg, err := c.machineConfig(ctx, r)
+	if err != nil {
+		return false, err
+	}
+
+	snapshot, err := c.Conn.Snapshot()
+	if err != nil {
+		return false, err
+	}
+
+	c.sources(cfg, snapshot)
+	merged := spec.Merge(c.Memory.Sets...)
+
+	snapshot, waiting, applyErr := c.apply(merged, snapshot)
+	filesErr := c.files(ctx, merged)
+
+	problems := append(merged.Warnings, waiting...)
+	for _, err := range []error{applyErr, filesErr} {
+		problems = append(problems, lines(err)...)
+	}
+
+	c.tell(problems)
+
+	err = c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: filesErr == nil}, snapshot, problems)
+
+	return applyErr != nil || filesErr != nil, err
+}
+
+// machineConfig gives the active configuration, nil when there is none.
+func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*machineconfig.Config, error) {
+	res, err := safe.ReaderGetByID[*config.MachineConfig](ctx, r, config.ActiveID)
+
+	switch {
+	case state.IsNotFoundError(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read machine configuration: %w", err)
+	}
+
+	// The owner counts versions anew when it restarts, so the contents count too.
+	version := res.Metadata().Version().String() + "\n" + string(res.TypedSpec().Data)
+	if version == c.parsed.version {
+		return c.parsed.config, nil
+	}
+
+	cfg, err := machineconfig.Load(res.TypedSpec().Data)
+	if err != nil {
+		c.Log.Error("machine configuration cannot be read, going on with what was before", "error", err)
+
+		return nil, nil
+	}
+
+	c.parsed = parsedConfig{version: version, config: cfg}
+
+	return cfg, nil
+}
+
+// sources collects what each source asks for. Without a configuration, a networkd that had one before it was restarted
+// keeps what it remembers.
+func (c *Configure) sources(cfg *machineconfig.Config, snapshot rtnl.Snapshot) {
+	if cfg == nil && c.Memory.Complete {
+		return
+	}
+
+	var details map[uint32]rtnl.Details
+	if cfg != nil && selects(cfg.Network()) {
+		details = c.Conn.Details(snapshot.Links, c.Sysfs)
+	}
+
+	devices := status.Devices(snapshot, details)
+	sets := []spec.Set{spec.Defaults(devices), spec.FromCmdline(c.Cmdline, devices)}
+
+	if cfg != nil {
+		sets = append(sets, spec.FromConfig(cfg.Machine(), devices))
+	}
+
+	c.Memory.Sets, c.Memory.Complete = sets, cfg != nil
+}
+
+func selects(n *machineconfig.NetworkConfig) bool {
+	if n == nil {
+		return false
+	}
+
+	for _, d := range n.Interfaces {
+		if d.DeviceSelector != nil {
+			return true
+		}
+	}
+
+	return false
+}
+
+// apply leads the kernel to the merged specs and gives its state afterwards.
+func (c *Configure) apply(merged spec.Set, snapshot rtnl.Snapshot) (rtnl.Snapshot, []string, error) {
+	want := desired(merged, c.Memory.Complete)
+
+	var err error
+
+	for range rounds {
+		p := plan.New(want, snapshot.Observed(), c.Memory.Owned)
+		before := c.Memory.Owned
+		c.Memory.Owned = p.Owned
+
+		if len(p.Ops) == 0 {
+			return snapshot, p.Waiting, errors.Join(err, c.Memory.Save())
+		}
+
+		// Until the operations are done, what is being removed is still ours.
+		c.Memory.Owned = plan.Union(before, p.Owned)
+		if err := c.Memory.Save(); err != nil {
+			return snapshot, p.Waiting, err
+		}
+
+		started := time.Now()
+		err = c.Conn.Apply(snapshot, p.Ops)
+		c.Log.Info("applied network operations", "count", len(p.Ops), "took", time.Since(started), "operations", brief(p.Ops))
+
+		next, snapErr := c.Conn.Snapshot()
+		if snapErr != nil {
+			return snapshot, p.Waiting, errors.Join(err, snapErr)
+		}
+
+		snapshot = next
+		if err != nil {
+			return snapshot, p.Waiting, err
+		}
+	}
+
+	return snapshot, nil, errors.New("the kernel's network state does not settle: another program may be changing it")
+}
+
+// brief keeps the log line of a hundred addresses readable.
+func brief(ops []plan.Op) []string {
+	const most = 8
+
+	var out []string
+
+	for i, op := range ops {
+		if i == most {
+			return append(out, fmt.Sprintf("and %d more", len(ops)-most))
+		}
+
+		out = append(out, op.String())
+	}
+
+	return out
+}
+
+func (c *Configure) files(ctx context.Context, merged spec.Set) error {
+	address, err := c.defaultAddress(ctx)
+	if err != nil {
+		return err
+	}
+
+	search := merged.Hostname.Domainname
+	if merged.NoSearchDomain {
+		search = ""
+	}
+
+	return errors.Join(
+		c.Host.SetHostname(merged.Hostname.Hostname, merged.Hostname.Domainname),
+		c.Host.WriteFile("etc/resolv.conf", host.ResolvConf(merged.Resolvers.Servers, search)),
+		c.Host.WriteFile("etc/hosts", host.Hosts(merged.Hostname, address, merged.Hosts)),
+	)
+}
+
+func (c *Configure) defaultAddress(ctx context.Context) (netip.Addr, error) {
+	res, err := safe.StateGetByID[*network.NodeAddress](ctx, c.local, network.NodeAddressDefaultID)
+
+	switch {
+	case state.IsNotFoundError(err):
+		return netip.Addr{}, nil
+	case err != nil:
+		return netip.Addr{}, err
+	case len(res.TypedSpec().Addresses) == 0:
+		return netip.Addr{}, nil
+	default:
+		return res.TypedSpec().Addresses[0].Addr(), nil
+	}
+}
+
+// tell logs each problem once, until it is gone and comes back.
+func (c *Configure) tell(problems []string) {
+	now := make(map[string]bool, len(problems))
+
+	for _, p := range problems {
+		now[p] = true
+
+		if !c.told[p] {
+			c.Log.Warn("network configuration is not fully applied", "problem", p)
+		}
+	}
+
+	c.told = now
+}
+
+// Resume publishes what the last run of the daemon worked by, before the daemon serves: so its readers see no difference
+// between before and after a restart. Nothing is published at the node's first start.
+func (c *Configure) Resume(ctx context.Context) error {
+	if len(c.Memory.Sets) == 0 {
+		return nil
+	}
+
+	snapshot, err := c.Conn.Snapshot()
+	if err != nil {
+		return err
+	}
+
+	merged := spec.Merge(c.Memory.Sets...)
+
+	return c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: true}, snapshot, merged.Warnings)
+}
+
+// Publish writes specs and statuses.
+func (c *Configure) Publish(
+	ctx context.Context, merged spec.Set, ready network.StatusSpec, snapshot rtnl.Snapshot, problems []string,
+) error {
+	if err := asResources(c.Memory.Sets, true).publish(ctx, c.out, network.ConfigNamespaceName); err != nil {
+		return err
+	}
+
+	if err := asResources([]spec.Set{merged}, false).publish(ctx, c.out, network.NamespaceName); err != nil {
+		return err
+	}
+
+	if err := c.publishStatuses(ctx, merged); err != nil {
+		return err
+	}
+
+	ready.AddressReady, ready.ConnectivityReady = status.Ready(snapshot)
+	ready.HostnameReady = merged.Hostname.Hostname != ""
+
+	return c.publishStatus(ctx, ready, problems)
+}
+
+func (c *Configure) publishStatuses(ctx context.Context, merged spec.Set) error {
+	hostnames := map[resource.ID]network.HostnameStatusSpec{}
+	if h := merged.Hostname; h.Hostname != "" {
+		hostnames[network.HostnameID] = network.HostnameStatusSpec{Hostname: h.Hostname, Domainname: h.Domainname}
+	}
+
+	resolvers := map[resource.ID]network.ResolverStatusSpec{
+		network.ResolverID: {DNSServers: merged.Resolvers.Servers},
+	}
+	timeServers := map[resource.ID]network.TimeServerStatusSpec{
+		network.TimeServerID: {NtpServers: merged.TimeServers.Servers},
+	}
+
+	if err := publish(ctx, c.out, network.NewHostnameStatus, network.NamespaceName, hostnames); err != nil {
+		return err
+	}
+
+	if err := publish(ctx, c.out, network.NewResolverStatus, network.NamespaceName, resolvers); err != nil {
+		return err
+	}
+
+	return publish(ctx, c.out, network.NewTimeServerStatus, network.NamespaceName, timeServers)
+}
+
+func (c *Configure) publishStatus(ctx context.Context, ready network.StatusSpec, problems []string) error {
+	return c.out.state.Modify(ctx, network.NewStatus(network.NamespaceName, network.StatusID), func(r resource.Resource) error {
+		*r.(*network.Status).TypedSpec() = ready
+
+		if len(problems) == 0 {
+			r.Metadata().Annotations().Delete(DiagnosticsAnnotation)
+		} else {
+			r.Metadata().Annotations().Set(DiagnosticsAnnotation, strings.Join(problems, "\n"))
+		}
+
+		return nil
+	})
+}
+
+// lines splits a joined error into its parts.
+func lines(err error) []string {
+	if err == nil {
+		return nil
+	}
+
+	return strings.Split(err.Error(), "\n")
+}

@@ -1,0 +1,85 @@
+// Package memory is what networkd keeps in its run directory over a restart of the daemon (not of the node): what it
+// answers for in the kernel, and the specs it last worked by. So a restarted networkd goes on where it was.
+package memory
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
+)
+
+// Memory is the contents of the file.
+type Memory struct {
+	Owned plan.Owned `json:"owned"`
+	// Sets are the sources that were merged, Complete says that the machine configuration was one of them.
+	Sets     []spec.Set `json:"sets"`
+	Complete bool       `json:"complete"`
+}
+
+// File is a Memory with its place.
+type File struct {
+	Memory
+	path  string
+	saved Memory
+}
+
+// Open reads the file at path. A file that cannot be understood (another version wrote it) counts as none: then nothing
+// that is there is removed.
+func Open(path string) (*File, error) {
+	f := &File{path: path}
+
+	data, err := os.ReadFile(path)
+
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return f, nil
+	case err != nil:
+		return nil, fmt.Errorf("read memory of the last run: %w", err)
+	}
+
+	if json.Unmarshal(data, &f.Memory) != nil {
+		f.Memory = Memory{}
+	}
+
+	f.saved = f.Memory
+
+	return f, nil
+}
+
+// Save writes the file if it would change. The run directory is in memory and lost with the kernel's own state, so
+// there is nothing to sync: a rename is enough for a killed daemon to find the old or the new one.
+func (f *File) Save() error {
+	if reflect.DeepEqual(f.Memory, f.saved) {
+		return nil
+	}
+
+	data, err := json.Marshal(f.Memory)
+	if err != nil {
+		return fmt.Errorf("encode memory: %w", err)
+	}
+
+	next := f.path + ".next"
+
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return fmt.Errorf("make directory of memory: %w", err)
+	}
+
+	if err := os.WriteFile(next, data, 0o600); err != nil {
+		return fmt.Errorf("write memory: %w", err)
+	}
+
+	if err := os.Rename(next, f.path); err != nil {
+		return fmt.Errorf("replace memory: %w", err)
+	}
+
+	f.saved = f.Memory
+
+	return nil
+}

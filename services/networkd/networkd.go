@@ -1,0 +1,63 @@
+// Package networkd owns the node's network: links, addresses, routes, host name, resolvers and their statuses.
+package networkd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+
+	"github.com/dactyl-os/dactyl/services/networkd/internal/controllers"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
+)
+
+// New wires the daemon: it publishes what is there, then its controllers take over.
+func New(env *daemon.Env) error {
+	conn, err := rtnl.Dial()
+	if err != nil {
+		return err
+	}
+
+	remembered, err := memory.Open(filepath.Join(env.RunDir, "networkd.json"))
+	if err != nil {
+		return err
+	}
+
+	line, err := os.ReadFile(env.Path("proc", "cmdline"))
+	if err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("read kernel command line: %w", err)
+	}
+
+	observe, err := controllers.NewObserve(conn, env.Local(), env.Path("sys"), env.Log)
+	if err != nil {
+		return err
+	}
+
+	configure := controllers.NewConfigure(controllers.Configure{
+		Conn:    conn,
+		Cmdline: cmdline.Parse(string(line)),
+		Memory:  remembered,
+		Host:    host.Host{Root: env.Root},
+		Sysfs:   env.Path("sys"),
+		Log:     env.Log,
+	}, env.Local())
+
+	if err := observe.Publish(context.Background()); err != nil {
+		return err
+	}
+
+	if err := configure.Resume(context.Background()); err != nil {
+		return err
+	}
+
+	if err := env.Controller(observe); err != nil {
+		return err
+	}
+
+	return env.Controller(configure)
+}
