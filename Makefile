@@ -59,7 +59,7 @@ generate: ## generate Go from the .proto files
 	@proto/generate
 
 check-generate: generate ## fail when generating changes a committed file
-	@git diff --exit-code --stat -- proto || { echo "generated files differ: run make generate and commit"; exit 1; }
+	@git diff --exit-code --stat -- 'proto/*.pb.go' 'proto/*_gen.go' proto/resource/testdata || { echo "generated files differ: run make generate and commit"; exit 1; }
 
 vet: ## go vet every module
 	@for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
