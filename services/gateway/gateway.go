@@ -1,0 +1,98 @@
+// Package gateway wires the public endpoint of a node: certificates, routing to daemons and to other nodes.
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/dactyl-os/dactyl/proto/resource"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/endpoint"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/names"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/proxy"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/watch"
+	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+)
+
+// The public endpoint, as init's manifest names it and without init.
+const (
+	listener       = "tcp:50000"
+	defaultAddress = ":50000"
+	// addressVariable is where the gateway listens when nobody hands a listener over.
+	addressVariable = "DACTYL_LISTEN"
+)
+
+// New registers the gateway's tasks.
+func New(env *daemon.Env) error {
+	public, err := listen(env)
+	if err != nil {
+		return err
+	}
+
+	_, port, err := net.SplitHostPort(public.Addr().String())
+	if err != nil {
+		return fmt.Errorf("address of the listener: %w", err)
+	}
+
+	if err := resource.Register(); err != nil {
+		return fmt.Errorf("register resource types: %w", err)
+	}
+
+	store := endpoint.NewStore()
+	book := names.NewBook()
+	daemons := upstream.NewDaemons(env.RunDir)
+	// All gateways of a cluster listen on one port.
+	peers := upstream.NewPeers(port, store.Peer, book.Resolve)
+
+	calls := proxy.New(proxy.Options{
+		Table:    route.NewTable(access.Methods(), protoregistry.GlobalFiles),
+		Types:    types,
+		Daemons:  daemons,
+		Peers:    peers,
+		Forwards: store.Forwards,
+		Self:     book.Self,
+		Name:     public.Addr().String(),
+	})
+
+	certificates := &watch.Certificates{State: env.State, Store: store, Log: env.Log, Changed: calls.Recheck}
+
+	env.Go("certificates", certificates.Run)
+	env.Go("names", func(ctx context.Context) error { return watch.Names(ctx, env.State, book) })
+	env.Go("public", func(context.Context) error {
+		defer daemons.Close()
+		defer peers.Close()
+
+		return endpoint.Serve(env.Stopping(), endpoint.NewServer(store, env.Log, calls.Handle), public, calls.StopStreams)
+	})
+
+	return nil
+}
+
+// listen takes the listener that init holds, or makes one when the gateway runs alone.
+func listen(env *daemon.Env) (net.Listener, error) {
+	if public, ok := env.Listener(listener); ok {
+		return public, nil
+	}
+
+	address := cmp.Or(os.Getenv(addressVariable), defaultAddress)
+
+	public, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+
+	return public, nil
+}
+
+func types(name string) (route.Type, bool) {
+	definition, ok := resource.Lookup(name)
+
+	return route.Type{Owner: definition.Owner, Sensitive: definition.Sensitive}, ok
+}

@@ -1,0 +1,70 @@
+// Package caller tells who is at the other end of a public connection and which roles a call has.
+package caller
+
+import (
+	"context"
+	"crypto/x509"
+	"net"
+	"slices"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"github.com/dactyl-os/dactyl/services/kit/access"
+)
+
+// Caller is the authenticated peer of one connection.
+type Caller struct {
+	// Certificate is the verified client certificate, nil on a connection made in maintenance mode.
+	Certificate *x509.Certificate
+	// Intermediates came with the certificate.
+	Intermediates []*x509.Certificate
+	// Roles are the organizations of the certificate's subject.
+	Roles []string
+}
+
+// FromChain makes the caller of a verified chain as the client sent it.
+func FromChain(chain []*x509.Certificate) Caller {
+	if len(chain) == 0 {
+		return Caller{}
+	}
+
+	return Caller{Certificate: chain[0], Intermediates: chain[1:], Roles: chain[0].Subject.Organization}
+}
+
+// Gateway says whether the peer is another node's gateway, which may speak for its callers.
+func (c Caller) Gateway() bool { return slices.Contains(c.Roles, access.Impersonator) }
+
+// Effective gives the roles of one call: those another gateway forwards, otherwise the certificate's own. The header of
+// anybody else says nothing.
+func (c Caller) Effective(header []string) []string {
+	if c.Gateway() {
+		// The right to speak for others is not handed on: a forged os:impersonator would widen nothing, but means nothing.
+		return slices.DeleteFunc(slices.Clone(access.CleanRoles(header)), func(role string) bool { return role == access.Impersonator })
+	}
+
+	return c.Roles
+}
+
+// AuthInfo carries the caller from the handshake to its calls.
+type AuthInfo struct {
+	credentials.TLSInfo
+
+	Caller Caller
+	// Check is asked at every call, because a connection may outlive what made it trusted.
+	Check func() error
+	// Local is the address of this node that the client connected to.
+	Local net.Addr
+}
+
+// FromContext gives the authentication of the connection that a call came on.
+func FromContext(ctx context.Context) (*AuthInfo, bool) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, false
+	}
+
+	info, ok := p.AuthInfo.(*AuthInfo)
+
+	return info, ok
+}

@@ -1,0 +1,74 @@
+package endpoint
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"time"
+
+	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // clients may compress what they send
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
+)
+
+const (
+	// drainTime is how long unary calls may take to end after SIGTERM; streams end at once.
+	drainTime = 3 * time.Second
+
+	maxStreams = 4096
+	maxHeaders = 64 << 10
+
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+
+	// Clients may ask as often as this whether the gateway is alive; the gateway asks those that are silent for long.
+	minPing     = 5 * time.Second
+	pingAfter   = 30 * time.Second
+	pingTimeout = 10 * time.Second
+)
+
+// NewServer makes the public server: every call goes to handler.
+func NewServer(store *Store, log *slog.Logger, handler grpc.StreamHandler) *grpc.Server {
+	return grpc.NewServer(
+		grpc.Creds(store.Server(log)),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.ForceServerCodecV2(raw.Codec{}),
+		grpc.UnknownServiceHandler(handler),
+		grpc.MaxRecvMsgSize(upstream.MaxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		// Workers keep their grown stacks; fixed windows save the pings that would measure them.
+		grpc.NumStreamWorkers(uint32(2*runtime.GOMAXPROCS(0))),
+		grpc.SharedWriteBuffer(true),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
+	)
+}
+
+// Serve serves until stopping is closed, then tells clients to go elsewhere and lets their unary calls finish within a bound.
+// Whoever holds the listener besides this process keeps new connections waiting meanwhile.
+func Serve(stopping <-chan struct{}, server *grpc.Server, listener net.Listener, stopStreams func()) error {
+	failed := make(chan error, 1)
+
+	go func() { failed <- server.Serve(listener) }()
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	case <-stopping:
+	}
+
+	force := time.AfterFunc(drainTime, server.Stop)
+	defer force.Stop()
+
+	stopStreams()
+	server.GracefulStop()
+
+	return nil
+}

@@ -1,0 +1,201 @@
+// Package proxy carries calls: from the public endpoint to the daemons of this node and to the gateways of others.
+package proxy
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/services/gateway/internal/caller"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
+	"github.com/dactyl-os/dactyl/services/kit/access"
+)
+
+// Request metadata of the contract.
+const (
+	nodesKey     = "nodes"
+	nodeKey      = "node"
+	proxyFromKey = "proxyfrom"
+
+	// localPrefix begins the keys that daemons of one node use among themselves.
+	localPrefix = "dactyl-"
+)
+
+// Options are what a proxy works with.
+type Options struct {
+	Table   route.Table
+	Types   func(name string) (route.Type, bool)
+	Daemons *upstream.Daemons
+	Peers   *upstream.Peers
+	// Forwards says whether this node may call others for its callers.
+	Forwards func() bool
+	// Self says whether a target is this node; local is the address on which the call came.
+	Self func(target string, local net.Addr) bool
+	// Name is what other nodes see in proxyfrom.
+	Name string
+}
+
+// Proxy is the handler of every public call.
+type Proxy struct {
+	Options
+
+	sessions sessions
+}
+
+// New makes a proxy.
+func New(options Options) *Proxy {
+	return &Proxy{Options: options, sessions: sessions{open: map[*session]struct{}{}}}
+}
+
+// Handle serves one call; it is a grpc.StreamHandler for unknown services.
+func (p *Proxy) Handle(_ any, stream grpc.ServerStream) error {
+	ctx := stream.Context()
+	name, _ := grpc.MethodFromServerStream(stream)
+
+	info, ok := caller.FromContext(ctx)
+	if !ok {
+		return status.Error(codes.Unauthenticated, "the connection is not authenticated")
+	}
+
+	if err := info.Check(); err != nil {
+		return err
+	}
+
+	// A copy that this call owns: what is left of it after the gateway's own keys travels on.
+	md, _ := metadata.FromIncomingContext(ctx)
+
+	decide := p.Table.Decide
+	if info.Caller.Certificate == nil {
+		decide = p.Table.Maintain
+	}
+
+	plan, err := decide(route.Call{
+		Method: name, Caller: info.Caller,
+		Nodes: md[nodesKey], Node: md[nodeKey], ProxyFrom: md[proxyFromKey], Roles: md[access.RoleKey],
+	})
+	if err != nil {
+		return err
+	}
+
+	call := &call{proxy: p, plan: plan, stream: stream, info: info, md: onward(md, plan.Roles)}
+
+	return call.serve(ctx)
+}
+
+// onward removes what is the gateway's own from the caller's metadata and sets the roles that count.
+func onward(md metadata.MD, roles []string) metadata.MD {
+	for key := range md {
+		switch key {
+		case nodesKey, nodeKey, proxyFromKey, "user-agent", "content-type", ":authority", "grpc-accept-encoding":
+			delete(md, key)
+		default:
+			if strings.HasPrefix(key, localPrefix) {
+				delete(md, key)
+			}
+		}
+	}
+
+	md[access.RoleKey] = roles
+
+	return md
+}
+
+// call is one public call on its way.
+type call struct {
+	proxy  *Proxy
+	plan   route.Plan
+	stream grpc.ServerStream
+	info   *caller.AuthInfo
+	md     metadata.MD
+}
+
+func (c *call) serve(ctx context.Context) error {
+	method := c.plan.Method
+
+	if !method.ClientStreaming && !method.ServerStreaming {
+		return c.unary(ctx)
+	}
+
+	// A stream may outlive the trust it began with, and the gateway does not wait for it when it stops.
+	ctx, done, err := c.proxy.sessions.enter(ctx, c.info.Check)
+	if err != nil {
+		return err
+	}
+
+	defer done()
+
+	if method.ClientStreaming {
+		err = c.upload(ctx)
+	} else {
+		err = c.download(ctx)
+	}
+
+	if cause := ended(ctx); cause != nil {
+		return cause
+	}
+
+	return err
+}
+
+func (c *call) receive() (*raw.Frame, error) {
+	request := new(raw.Frame)
+
+	return request, c.stream.RecvMsg(request)
+}
+
+// target gives the connection to a target and the context to call it with; "" is this node.
+func (c *call) target(ctx context.Context, target string, request *raw.Frame) (*upstream.Conn, context.Context, error) {
+	if target == "" || c.proxy.Self(target, c.info.Local) {
+		conn, err := c.local(request)
+
+		return conn, metadata.NewOutgoingContext(ctx, c.md), err
+	}
+
+	if !c.proxy.Forwards() {
+		return nil, nil, status.Errorf(codes.FailedPrecondition,
+			"a worker has no certificate to call other nodes: use a control plane node as the endpoint to reach %s", target)
+	}
+
+	conn, err := c.proxy.Peers.Get(target)
+	md := c.md.Copy()
+	md[proxyFromKey] = []string{c.proxy.Name}
+
+	return conn, metadata.NewOutgoingContext(ctx, md), err
+}
+
+// local gives the connection to the daemon of this node that owns the method or the resource type of the request.
+func (c *call) local(request *raw.Frame) (*upstream.Conn, error) {
+	owner := c.plan.Method.Owner
+
+	if c.plan.Method.State {
+		data, release := request.Bytes()
+		defer release()
+
+		var err error
+		if owner, err = route.ResourceOwner(c.plan.Method, data, c.plan.Roles, c.proxy.Types); err != nil {
+			return nil, err
+		}
+	}
+
+	if owner == "" {
+		return nil, status.Errorf(codes.Unimplemented, "no daemon of this system serves %s", c.plan.Method.Name)
+	}
+
+	return c.proxy.Daemons.Get(owner)
+}
+
+// single gives the only target of a call that is not merged.
+func (c *call) single() string {
+	if c.plan.Reach == route.One {
+		return c.plan.Targets[0]
+	}
+
+	return ""
+}

@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/wire"
+)
+
+// download serves a call with one request and a stream of answers.
+func (c *call) download(ctx context.Context) error {
+	request, err := c.receive()
+	if err != nil {
+		return err
+	}
+
+	defer request.Free()
+
+	if c.plan.Reach == route.Many {
+		return c.interleave(ctx, request)
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	upstream, err := c.follow(ctx, c.single(), request, c.stream.SendMsg)
+	if upstream != nil {
+		c.stream.SetTrailer(own(upstream.Trailer()))
+	}
+
+	return err
+}
+
+// follow sends every message of one target's stream until it ends; its good end is no error.
+func (c *call) follow(
+	ctx context.Context, target string, request *raw.Frame, send func(any) error,
+) (grpc.ClientStream, error) {
+	conn, ctx, err := c.target(ctx, target, request)
+	if err != nil {
+		return nil, err
+	}
+
+	desc := &grpc.StreamDesc{StreamName: c.plan.Method.Short, ServerStreams: true}
+
+	stream, message, err := conn.Stream(ctx, desc, c.plan.Method.Name, request, c.plan.Method.Idempotent)
+	if err == nil && c.plan.Reach != route.Many {
+		err = c.passHeader(stream)
+	}
+
+	for err == nil {
+		err = send(message)
+		message.Free()
+
+		if err == nil {
+			message = new(raw.Frame)
+			err = stream.RecvMsg(message)
+		}
+	}
+
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+
+	return stream, err
+}
+
+func (c *call) passHeader(stream grpc.ClientStream) error {
+	header, err := stream.Header()
+	if err != nil {
+		return err
+	}
+
+	return c.pass(header, nil)
+}
+
+// interleave follows every target at once; each message carries its target's name.
+func (c *call) interleave(ctx context.Context, request *raw.Frame) error {
+	// One caller that is gone ends the streams of all targets.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	var (
+		group  sync.WaitGroup
+		mu     sync.Mutex
+		failed error
+	)
+
+	send := func(message any) error {
+		mu.Lock()
+		defer mu.Unlock()
+
+		if failed == nil {
+			if failed = c.stream.SendMsg(message); failed != nil {
+				cancel()
+			}
+		}
+
+		return failed
+	}
+
+	for _, target := range c.plan.Targets {
+		group.Go(func() {
+			stamp := wire.Hostname(target)
+
+			_, err := c.follow(ctx, target, request, func(message any) error {
+				message.(*raw.Frame).Append(stamp) //nolint:forcetypeassert // follow sends frames
+
+				return send(message)
+			})
+			if err != nil && ctx.Err() == nil {
+				_ = send(raw.FromBytes(wire.Failure(target, err))) //nolint:errcheck // kept in failed
+			}
+		})
+	}
+
+	group.Wait()
+
+	if failed == nil {
+		failed = ctx.Err()
+	}
+
+	return failed
+}
+
+// upload serves a call with a stream of requests, such as a snapshot to recover from: it goes to one node.
+func (c *call) upload(ctx context.Context) error {
+	target := c.single()
+
+	if c.plan.Reach == route.Many {
+		if target = c.plan.Targets[0]; len(c.plan.Targets) > 1 {
+			return status.Errorf(codes.InvalidArgument, "%s sends data to one node, got %d", c.plan.Method.Name, len(c.plan.Targets))
+		}
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	conn, ctx, err := c.target(ctx, target, nil)
+	if err != nil {
+		return c.uploadFailed(target, err)
+	}
+
+	desc := &grpc.StreamDesc{
+		StreamName: c.plan.Method.Short, ClientStreams: true, ServerStreams: c.plan.Method.ServerStreaming,
+	}
+
+	stream, err := conn.Open(ctx, desc, c.plan.Method.Name)
+	if err != nil {
+		return c.uploadFailed(target, err)
+	}
+
+	go func() {
+		if c.pump(stream) != nil {
+			cancel()
+		}
+	}()
+
+	for {
+		answer := new(raw.Frame)
+
+		if err := stream.RecvMsg(answer); err != nil {
+			c.stream.SetTrailer(own(stream.Trailer()))
+
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+
+			return c.uploadFailed(target, err)
+		}
+
+		if err := c.answerUpload(target, answer); err != nil {
+			return err
+		}
+
+		if !desc.ServerStreams {
+			return nil
+		}
+	}
+}
+
+// pump moves the caller's messages on until it has sent the last one.
+func (c *call) pump(stream grpc.ClientStream) error {
+	for {
+		message, err := c.receive()
+		if errors.Is(err, io.EOF) {
+			return stream.CloseSend()
+		}
+
+		if err != nil {
+			return err
+		}
+
+		err = stream.SendMsg(message)
+		message.Free()
+
+		// The answer tells why the other side takes no more.
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *call) answerUpload(target string, answer *raw.Frame) error {
+	defer answer.Free()
+
+	if c.plan.Reach != route.Many {
+		return c.stream.SendMsg(answer)
+	}
+
+	data, release := answer.Bytes()
+	defer release()
+
+	stamped, err := wire.AppendStamped(nil, data, wire.Hostname(target))
+	if err != nil {
+		return status.Errorf(codes.Internal, "answer of %s: %v", target, err)
+	}
+
+	return c.stream.SendMsg(raw.FromBytes(stamped))
+}
+
+func (c *call) uploadFailed(target string, err error) error {
+	if c.plan.Reach != route.Many {
+		return err
+	}
+
+	return c.stream.SendMsg(raw.FromBytes(wire.Element(wire.Failure(target, err))))
+}

@@ -1,0 +1,180 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
+)
+
+// A restarting daemon is back in well under a second; one that crashes again and again is parked by init in about this.
+const daemonPatience = 10 * time.Second
+
+// Daemons are the connections to the daemons of this node.
+type Daemons struct {
+	runDir string
+
+	mu    sync.RWMutex
+	conns map[string]*Conn
+}
+
+// NewDaemons connects to the sockets in runDir when they are asked for.
+func NewDaemons(runDir string) *Daemons {
+	return &Daemons{runDir: runDir, conns: map[string]*Conn{}}
+}
+
+// Get gives the connection to a daemon, or Unimplemented when this node does not run it.
+func (d *Daemons) Get(name string) (*Conn, error) {
+	d.mu.RLock()
+	conn, ok := d.conns[name]
+	d.mu.RUnlock()
+
+	if ok {
+		return conn, nil
+	}
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	if conn, ok = d.conns[name]; ok {
+		return conn, nil
+	}
+
+	socket := filepath.Join(d.runDir, name+".sock")
+
+	if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
+		return nil, absent(name)
+	}
+
+	conn, err := dialDaemon(name, socket)
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "connect to %s: %v", name, err)
+	}
+
+	d.conns[name] = conn
+
+	return conn, nil
+}
+
+// Close ends every connection.
+func (d *Daemons) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	for _, conn := range d.conns {
+		_ = conn.cc.Close() //nolint:errcheck // the process ends
+	}
+
+	clear(d.conns)
+}
+
+func dialDaemon(name, socket string) (*Conn, error) {
+	cc, err := grpc.NewClient("passthrough:///"+name,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			var dialer net.Dialer
+
+			return dialer.DialContext(ctx, "unix", socket)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			// A socket costs nothing to try, and callers are waiting.
+			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.6, MaxDelay: 100 * time.Millisecond},
+			MinConnectTimeout: daemonPatience,
+		}),
+		grpc.WithDefaultCallOptions(callOptions()...),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithIdleTimeout(0),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(connWindow),
+	)
+	if err != nil {
+		return nil, err
+	}
+
+	conn := &Conn{name: name, cc: cc, patience: daemonPatience}
+	waiter := &waiter{name: name, socket: socket, cc: cc}
+	conn.await = waiter.await
+	conn.gone = func(err error) error {
+		return status.Errorf(codes.Unavailable, "%s was restarted during the call, which may or may not have been carried out: %s",
+			name, status.Convert(err).Message())
+	}
+
+	return conn, nil
+}
+
+// waiter holds calls back while their daemon restarts.
+type waiter struct {
+	name, socket string
+	cc           *grpc.ClientConn
+	seen         atomic.Bool
+}
+
+func (w *waiter) await(ctx context.Context) error {
+	state := w.cc.GetState()
+	if state == connectivity.Ready {
+		return nil
+	}
+
+	bounded, cancel := context.WithTimeout(ctx, daemonPatience)
+	defer cancel()
+
+	for ; state != connectivity.Ready; state = w.cc.GetState() {
+		if state == connectivity.Idle {
+			w.cc.Connect()
+		}
+
+		if state == connectivity.TransientFailure && !w.seen.Load() {
+			if _, err := os.Stat(w.socket); errors.Is(err, fs.ErrNotExist) {
+				return absent(w.name)
+			}
+		}
+
+		if w.cc.WaitForStateChange(bounded, state) {
+			continue
+		}
+
+		if err := ctx.Err(); err != nil {
+			return status.FromContextError(err).Err()
+		}
+
+		return status.Errorf(codes.Unavailable, "%s has not answered for %s; see: service %s", w.name, daemonPatience, w.name)
+	}
+
+	w.seen.Store(true)
+
+	return nil
+}
+
+func absent(name string) error {
+	return status.Errorf(codes.Unimplemented, "%s does not run on this node", name)
+}
+
+const (
+	// Windows are what a slow reader may leave in the gateway; fixed ones save the pings that would measure them.
+	streamWindow = 1 << 20
+	connWindow   = 8 << 20
+)
+
+func callOptions() []grpc.CallOption {
+	return []grpc.CallOption{
+		grpc.ForceCodecV2(raw.Codec{}),
+		grpc.MaxCallRecvMsgSize(MaxMessage),
+		grpc.MaxCallSendMsgSize(MaxMessage),
+	}
+}

@@ -1,0 +1,142 @@
+// Package upstream holds the gateway's own connections: to the daemons of this node and to the gateways of others.
+package upstream
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
+)
+
+// MaxMessage bounds one message in either direction; the largest are machine configurations and resource lists.
+const MaxMessage = 32 << 20
+
+const (
+	firstPause = 2 * time.Millisecond
+	maxPause   = 100 * time.Millisecond
+)
+
+// Answer is what a unary call brought back.
+type Answer struct {
+	Frame           *raw.Frame
+	Header, Trailer metadata.MD
+}
+
+// Conn is a connection to one server, made and repaired when needed.
+type Conn struct {
+	name string
+	cc   *grpc.ClientConn
+	// patience is how long a call waits for a server that went away while its name still stands.
+	patience time.Duration
+	// await waits for the connection before each try; nil leaves it to gRPC, which fails when the first dial fails.
+	await func(ctx context.Context) error
+	// gone explains a call that the server took and did not answer.
+	gone func(err error) error
+}
+
+// Invoke makes a unary call. A broken connection is repaired and the call is made again when again allows it: the method
+// changes nothing, so it does not matter whether the server had done its work.
+func (c *Conn) Invoke(ctx context.Context, method string, request *raw.Frame, again bool) (Answer, error) {
+	var answer Answer
+
+	err := c.retry(ctx, again, func() (bool, error) {
+		answer = Answer{Frame: new(raw.Frame)}
+
+		err := c.cc.Invoke(ctx, method, request, answer.Frame, grpc.Header(&answer.Header), grpc.Trailer(&answer.Trailer))
+
+		return lost(err, answer.Header, answer.Trailer), err
+	})
+
+	return answer, err
+}
+
+// Stream opens a stream, sends first when there is one and gives the stream together with its first message; a nil
+// message means that the stream ended with err, io.EOF being its good end.
+func (c *Conn) Stream(
+	ctx context.Context, desc *grpc.StreamDesc, method string, first *raw.Frame, again bool,
+) (stream grpc.ClientStream, message *raw.Frame, err error) {
+	err = c.retry(ctx, again, func() (bool, error) {
+		if stream, err = c.cc.NewStream(ctx, desc, method); err != nil {
+			return lost(err, nil, nil), err
+		}
+
+		// A failed send says only io.EOF; the receive tells why.
+		if stream.SendMsg(first) == nil {
+			_ = stream.CloseSend() //nolint:errcheck // same
+		}
+
+		message = new(raw.Frame)
+		if err = stream.RecvMsg(message); err == nil {
+			return false, nil
+		}
+
+		message = nil
+		header, _ := stream.Header() //nolint:errcheck // the receive has told
+
+		return lost(err, header, stream.Trailer()), err
+	})
+
+	return stream, message, err
+}
+
+// Open opens a stream without sending anything.
+func (c *Conn) Open(ctx context.Context, desc *grpc.StreamDesc, method string) (grpc.ClientStream, error) {
+	var stream grpc.ClientStream
+
+	err := c.retry(ctx, false, func() (bool, error) {
+		var err error
+
+		stream, err = c.cc.NewStream(ctx, desc, method)
+
+		return lost(err, nil, nil), err
+	})
+
+	return stream, err
+}
+
+// retry runs try until it ends otherwise than by a broken connection, at most for the connection's patience.
+func (c *Conn) retry(ctx context.Context, again bool, try func() (bool, error)) error {
+	var deadline time.Time
+
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		if c.await != nil {
+			if err := c.await(ctx); err != nil {
+				return err
+			}
+		}
+
+		// A server that was not there to begin with is down; only one that went away is expected back.
+		expected := c.await != nil || c.cc.GetState() == connectivity.Ready
+
+		broken, err := try()
+		if !broken {
+			return err
+		}
+
+		if deadline.IsZero() {
+			deadline = time.Now().Add(c.patience)
+		}
+
+		if !again || !expected || time.Now().After(deadline) {
+			return c.gone(err)
+		}
+
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
+	}
+}
+
+// lost tells a broken connection from a server that answers Unavailable: an answer always brings metadata, at least its
+// content type.
+func lost(err error, header, trailer metadata.MD) bool {
+	return status.Code(err) == codes.Unavailable && len(header) == 0 && len(trailer) == 0
+}
