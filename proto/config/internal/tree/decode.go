@@ -31,6 +31,10 @@ func (d *Decoder) Decode(node *yaml.Node, v reflect.Value, path *Path) {
 		return
 	}
 
+	if d.Ignore != "" && Get(node, d.Ignore) != nil && len(node.Content) == 2 {
+		return // nothing but a directive, which may stand in place of any value
+	}
+
 	if v.Kind() == reflect.Pointer {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()

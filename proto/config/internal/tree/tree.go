@@ -39,7 +39,7 @@ func Parse(data []byte) ([]*yaml.Node, error) {
 		case errors.Is(err, io.EOF):
 			return docs, nil
 		case err != nil:
-			return nil, fmt.Errorf("not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+			return nil, notYAML(err)
 		}
 
 		if len(doc.Content) == 0 || IsNull(doc.Content[0]) {
@@ -52,6 +52,15 @@ func Parse(data []byte) ([]*yaml.Node, error) {
 
 		docs = append(docs, doc.Content[0])
 	}
+}
+
+func notYAML(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.Contains(text, "cannot start any token") {
+		text += " (hint: YAML is indented with spaces, never with tabs)"
+	}
+
+	return errors.New("not YAML: " + text)
 }
 
 // deepLine finds runs of opening brackets and dashes that no parser need see; 0 means none.
