@@ -1,11 +1,14 @@
 package kittest
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -36,7 +39,8 @@ func Build(t testing.TB, pkg string) string {
 	return bin
 }
 
-// build puts the binary into the user's cache directory under the test process's id: TempDir of one test would end with it.
+// build puts the binary into a directory of this test process. A test's TempDir would end with that test; what earlier
+// test processes left behind is removed instead.
 func build(dir, pkg string) (string, error) {
 	name := path.Base(pkg)
 
@@ -47,12 +51,15 @@ func build(dir, pkg string) (string, error) {
 		}
 	}
 
-	out := filepath.Join(os.TempDir(), fmt.Sprintf("kittest-%d-bin", os.Getppid()))
+	base := filepath.Join(os.TempDir(), "kittest-bin")
+	removeDead(base)
+
+	out := filepath.Join(base, strconv.Itoa(os.Getpid()))
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return "", err
 	}
 
-	bin := filepath.Join(out, fmt.Sprintf("%s-%d", name, os.Getpid()))
+	bin := filepath.Join(out, name)
 	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, pkg)
 	cmd.Dir = dir
 
@@ -61,4 +68,15 @@ func build(dir, pkg string) (string, error) {
 	}
 
 	return bin, nil
+}
+
+// removeDead removes the directories of processes that are gone.
+func removeDead(base string) {
+	entries, _ := os.ReadDir(base)
+
+	for _, entry := range entries {
+		if _, err := os.Stat(filepath.Join("/proc", entry.Name())); errors.Is(err, fs.ErrNotExist) {
+			os.RemoveAll(filepath.Join(base, entry.Name()))
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,16 @@ type Daemon struct {
 func Start(t testing.TB, pkg string, opts Options) *Daemon {
 	t.Helper()
 
+	d := Launched(t, pkg, opts)
+	d.AwaitServing()
+
+	return d
+}
+
+// Launched is Start without the waiting, for daemons that are to fail.
+func Launched(t testing.TB, pkg string, opts Options) *Daemon {
+	t.Helper()
+
 	if opts.Name == "" {
 		opts.Name = path.Base(pkg)
 	}
@@ -87,10 +98,15 @@ func Start(t testing.TB, pkg string, opts Options) *Daemon {
 	})
 
 	d.Launch()
-	d.AwaitServing()
 
 	return d
 }
+
+// SetFiles changes what the next Launch hands over.
+func (d *Daemon) SetFiles(files []*os.File) { d.opts.Files = files }
+
+// SetEnv changes what the next Launch adds to the environment.
+func (d *Daemon) SetEnv(env ...string) { d.opts.Env = env }
 
 // orTemp gives dir or a fresh short directory: paths of unix sockets hold 107 bytes.
 func orTemp(t testing.TB, dir string) string {
@@ -138,17 +154,28 @@ func (d *Daemon) Launch() {
 	// The daemon dies with the test process, even when that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: d.opts.Credential}
 
-	if err := cmd.Start(); err != nil {
-		d.t.Fatalf("start %s: %v", d.Name, err)
-	}
-
+	started := make(chan error)
 	done := make(chan struct{})
 	d.cmd, d.done = cmd, done
 
 	go func() {
-		d.err = cmd.Wait()
+		// Pdeathsig follows the thread that forked, so that thread has to stay as long as the process does.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+
+		err := cmd.Start()
+		started <- err
+
+		if err == nil {
+			d.err = cmd.Wait()
+		}
+
 		close(done)
 	}()
+
+	if err := <-started; err != nil {
+		d.t.Fatalf("start %s: %v", d.Name, err)
+	}
 
 	d.register()
 }
@@ -215,7 +242,7 @@ func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
 // Kill sends SIGKILL and waits for the end.
 func (d *Daemon) Kill() {
-	if d.cmd == nil {
+	if d.cmd == nil || d.cmd.Process == nil {
 		return
 	}
 
