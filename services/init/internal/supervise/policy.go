@@ -22,7 +22,7 @@ type Policy struct {
 func DefaultPolicy() Policy {
 	return Policy{
 		First: 250 * time.Millisecond, Factor: 4, Longest: 10 * time.Second,
-		Stable: 10 * time.Second, StableKilled: 100 * time.Millisecond,
+		Stable: 10 * time.Second, StableKilled: 20 * time.Millisecond,
 		Limit: 5, Window: 30 * time.Second, History: 32,
 	}
 }

@@ -311,3 +311,31 @@ func TestLaunchFailureCountsAsACrash(t *testing.T) {
 	r.expect("a Failed: Not started (no such file), restarting at once",
 		"a Preparing: Handing over sockets, log and limits", "a Starting: Started as PID 102, not serving yet")
 }
+
+func TestDaemonsReportWhatTheyWaitFor(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "etcdd"})
+	r.boot()
+
+	if err := r.Report(r.now, "etcdd", supervise.Preparing, "Waiting for bootstrap"); err == nil {
+		t.Error("a daemon that does not serve yet reported")
+	}
+
+	r.ready("etcdd")
+	r.said = nil
+
+	for range 2 {
+		if err := r.Report(r.now, "etcdd", supervise.Preparing, "Waiting for bootstrap"); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	r.Checked(r.now, "etcdd", 1, true, "")
+	r.exit("etcdd", "killed")
+	r.expect("etcdd Preparing: Waiting for bootstrap", "etcdd Preparing: Health check successful",
+		"etcdd Failed: PID 101 ended by itself (killed), restarting at once",
+		"etcdd Preparing: Handing over sockets, log and limits", "etcdd Starting: Started as PID 102, not serving yet")
+
+	if err := r.Report(r.now, "etcdd", supervise.Stopping, ""); err == nil {
+		t.Error("reported Stopping")
+	}
+}

@@ -80,7 +80,7 @@ func (c *Core) Ready(now time.Time, service string, run int) {
 // Checked tells the result of a health check.
 func (c *Core) Checked(now time.Time, service string, run int, healthy bool, message string) {
 	u := c.current(service, run)
-	if u == nil || u.state != Running || (u.health.Known && u.health.Healthy == healthy && u.health.Message == message) {
+	if u == nil || !u.ready || u.state == Stopping || (u.health.Known && u.health.Healthy == healthy && u.health.Message == message) {
 		return
 	}
 
@@ -91,7 +91,25 @@ func (c *Core) Checked(now time.Time, service string, run int, healthy bool, mes
 		sentence = "Health check failed: " + message
 	}
 
-	c.event(u, now, Running, sentence)
+	c.event(u, now, u.state, sentence)
+}
+
+// Report takes a serving daemon's own word about what it does or waits for; it holds until the next one or its end.
+func (c *Core) Report(now time.Time, service string, state State, message string) error {
+	if !slices.Contains([]State{Preparing, Waiting, Running, Failed}, state) {
+		return fmt.Errorf("a daemon cannot report itself %s", state)
+	}
+
+	u := c.units[service]
+	if u == nil || !u.ready || u.state == Stopping {
+		return fmt.Errorf("service %q is not serving", service)
+	}
+
+	if last := u.history[len(u.history)-1]; last.State != state || last.Message != message {
+		c.event(u, now, state, message)
+	}
+
+	return nil
 }
 
 // Exited tells that a process has ended.

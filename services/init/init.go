@@ -1,0 +1,163 @@
+// Package initd is PID 1: it starts the daemons in order, holds their sockets, restarts what crashes, keeps logs and events
+// and takes the node down. The folder is called init; Go reserves that name.
+package initd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/init/internal/api"
+	"github.com/dactyl-os/dactyl/services/init/internal/logring"
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
+	"github.com/dactyl-os/dactyl/services/init/internal/node"
+	"github.com/dactyl-os/dactyl/services/init/internal/process"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+)
+
+const (
+	manifestDir = "usr/share/dactyl/services"
+	logDir      = "var/log/dactyl"
+	// stopTimeout is longer than the services' own way down.
+	stopTimeout = "45s"
+)
+
+// Main runs init and gives its exit code: 0 asks for power off, 64 for a reboot.
+func Main() int {
+	console := &console{out: os.Stderr}
+	args := append([]string{"--stop-timeout", stopTimeout}, os.Args[1:]...)
+
+	// Signals are a way down like any other, so they do not end the context.
+	err := daemon.Run(context.Background(), "init", args, os.Stdout, console, func(env *daemon.Env) error {
+		return construct(env, console)
+	})
+
+	if power := (*node.Power)(nil); errors.As(err, &power) {
+		return power.ExitCode()
+	}
+
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "init:", err)
+
+		return 1
+	}
+
+	return 0
+}
+
+// New wires init.
+func New(env *daemon.Env) error { return construct(env, &console{out: os.Stderr}) }
+
+func construct(env *daemon.Env, console *console) error {
+	manifests, err := manifest.LoadDir(env.Path(manifestDir))
+	if err != nil {
+		env.Log.Error("Manifests left out", "error", err)
+	}
+
+	if manifests, err = manifest.Order(manifests); err != nil {
+		env.Log.Error("Services that cannot start", "error", err)
+	}
+
+	runner, reaper, err := prepare(env, manifests, console)
+	if err != nil {
+		return err
+	}
+
+	n := node.New(env.Log, runner, manifests)
+
+	machine.RegisterMachineServiceServer(env.Server(), api.New(n, runner, env.Path(logDir), env.Root))
+	initv1.RegisterInitServiceServer(env.Server(), api.NewLocal(n))
+
+	env.Go("reaper", reaper.Run)
+	env.Go("socket", func(context.Context) error { return process.OpenToDaemons(env.Socket(env.Name)) })
+	env.Go("signals", func(ctx context.Context) error { return powerOnSignal(ctx, n) })
+	env.Go("machine type", func(ctx context.Context) error { return n.WatchMachineType(ctx, env.State) })
+	env.Go("health", func(ctx context.Context) error { return n.CheckHealth(ctx, env.Dial) })
+
+	release := env.Hold()
+	env.Go("status", func(ctx context.Context) error { return n.PublishStatus(ctx, env.Local(), release) })
+	env.Go("services", n.Run)
+
+	return nil
+}
+
+// prepare opens logs, sockets and limits. What fails costs the daemon concerned, not the node.
+func prepare(env *daemon.Env, manifests []manifest.Manifest, console *console) (*process.Runner, *process.Reaper, error) {
+	own, err := logring.Open(env.Path(logDir), env.Name, logring.DefaultHalf)
+	if err != nil {
+		env.Log.Error("Log goes only to the console", "error", err)
+	} else {
+		console.keep(own)
+	}
+
+	cgroups, err := process.OpenCgroups(env.Path("sys", "fs", "cgroup"))
+	if err != nil {
+		env.Log.Warn("Memory limits are left to each daemon's runtime", "error", err)
+	}
+
+	// Orphans come to PID 1 by themselves; anywhere else they have to be asked for.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, nil, fmt.Errorf("become reaper: %w", err)
+	}
+
+	reaper := process.NewReaper()
+
+	runner, err := process.NewRunner(process.Options{
+		Reaper: reaper, Cgroups: cgroups, Console: console.out, RunDir: env.RunDir, LogDir: env.Path(logDir), Root: env.Root,
+	}, manifests)
+	if runner == nil {
+		return nil, nil, err
+	}
+
+	if err != nil {
+		env.Log.Error("Daemons left out", "error", err)
+	}
+
+	if own != nil {
+		runner.AddLog(env.Name, own)
+	}
+
+	return runner, reaper, nil
+}
+
+// powerOnSignal takes SIGTERM and SIGINT (ctrl-alt-del) as the power button and the reset button.
+func powerOnSignal(ctx context.Context, n *node.Node) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+
+	defer signal.Stop(signals)
+
+	for {
+		select {
+		case s := <-signals:
+			_, _ = n.GoDown(s == syscall.SIGINT) // a second signal changes nothing
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// console is where init's own log goes: the console, and a log like any daemon's once that is open.
+type console struct {
+	out io.Writer
+	log *logring.Ring
+}
+
+// keep is called before anything else writes.
+func (c *console) keep(log *logring.Ring) { c.log = log }
+
+func (c *console) Write(p []byte) (int, error) {
+	if c.log != nil {
+		_, _ = c.log.Write(p)
+	}
+
+	return c.out.Write(p)
+}

@@ -1,0 +1,58 @@
+package api
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
+	"github.com/dactyl-os/dactyl/services/init/internal/node"
+	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
+	"github.com/dactyl-os/dactyl/services/kit/peer"
+)
+
+// Local serves init's own API to the other daemons.
+type Local struct {
+	initv1.UnimplementedInitServiceServer
+	node *node.Node
+}
+
+// NewLocal makes the local server.
+func NewLocal(n *node.Node) *Local { return &Local{node: n} }
+
+// Publish adds a daemon's event to the node's stream.
+func (l *Local) Publish(_ context.Context, in *initv1.PublishRequest) (*initv1.PublishResponse, error) {
+	payload, err := in.GetData().UnmarshalNew()
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "decode event: %v", err)
+	}
+
+	if err := l.node.Events.Publish(in.GetActorId(), payload); err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+
+	return &initv1.PublishResponse{}, nil
+}
+
+// Report takes a daemon's word about itself.
+func (l *Local) Report(ctx context.Context, in *initv1.ReportRequest) (*initv1.ReportResponse, error) {
+	service := in.GetService()
+	if caller, known := peer.FromContext(ctx); known && caller.Name != "" {
+		service = caller.Name
+	}
+
+	states := []supervise.State{supervise.Preparing, supervise.Waiting, supervise.Running, supervise.Failed}
+
+	at := slices.IndexFunc(states, func(s supervise.State) bool { return s.String() == in.GetState() })
+	if at < 0 {
+		return nil, status.Errorf(codes.InvalidArgument, "a daemon cannot report itself %q", in.GetState())
+	}
+
+	if err := l.node.Report(service, states[at], in.GetMessage()); err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+
+	return &initv1.ReportResponse{}, nil
+}

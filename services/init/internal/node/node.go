@@ -1,0 +1,178 @@
+// Package node is init's picture of the node: its services, what stage of its life it is in, and the way down. It joins the
+// supervisor, the event log and the published resources; one loop owns the services.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/init/internal/eventlog"
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
+	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
+)
+
+// stopLimit bounds the orderly way down; a node that hangs longer goes down all the same.
+const stopLimit = 30 * time.Second
+
+// Node is one node's services and stage.
+type Node struct {
+	// Events of the node.
+	Events *eventlog.Log
+
+	log     *slog.Logger
+	loop    *supervise.Loop
+	started time.Time
+	changed chan struct{}
+	power   chan Power
+
+	mu      sync.Mutex
+	known   bool
+	facts   supervise.Node
+	down    *Power
+	settled bool
+}
+
+// New makes a node of services that runner runs.
+func New(log *slog.Logger, runner supervise.Runner, manifests []manifest.Manifest) *Node {
+	n := &Node{
+		Events: eventlog.New(1024), log: log, started: time.Now(),
+		changed: make(chan struct{}, 1), power: make(chan Power, 1),
+	}
+	core := supervise.New(supervise.DefaultPolicy(), manifests, n.started, n.told)
+	n.loop = supervise.NewLoop(core, runner)
+
+	return n
+}
+
+// Run keeps the services until ctx ends or a way down is asked for; that is then the error.
+func (n *Node) Run(ctx context.Context) error {
+	down, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	ended := make(chan error, 1)
+
+	go func() { ended <- n.loop.Run(down, stopLimit) }()
+
+	var asked *Power
+
+	for {
+		select {
+		case power := <-n.power:
+			asked = &power
+
+			n.goDown(power)
+			cancel()
+		case err := <-ended:
+			if err != nil {
+				n.log.Error("Services did not stop", "error", err)
+			}
+
+			if asked != nil {
+				n.publish(asked.Actor, &machine.RestartEvent{Cmd: asked.command()})
+
+				return asked
+			}
+
+			return nil
+		}
+	}
+}
+
+// told passes an event of a service on to the log and to subscribers.
+func (n *Node) told(e supervise.Event) {
+	n.log.Info("Service", "service", e.Service, "state", e.State.String(), "event", e.Message)
+	n.publish("", &machine.ServiceStateEvent{
+		Service: e.Service, Action: machine.ServiceStateEvent_Action(e.State), Message: e.Message, Health: WireHealth(e.Health),
+	})
+	n.touch()
+}
+
+func (n *Node) publish(actor string, payload proto.Message) {
+	if err := n.Events.Publish(actor, payload); err != nil {
+		n.log.Error("Event lost", "error", err)
+	}
+}
+
+// touch wakes the publisher of resources.
+func (n *Node) touch() {
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Services gives a copy of every service, init among them.
+func (n *Node) Services() []supervise.Status {
+	var out []supervise.Status
+
+	_ = n.loop.Do(func(core *supervise.Core, _ time.Time) { out = core.Status() })
+
+	return append(out, n.self())
+}
+
+// self is init's own line in the list of services.
+func (n *Node) self() supervise.Status {
+	health := supervise.Health{Known: true, Healthy: true, Changed: n.started}
+
+	return supervise.Status{
+		Name: "init", Aliases: []string{"machined"}, State: supervise.Running, PID: 1, Ready: true, Wanted: true, Health: health,
+		Events: []supervise.Event{{
+			Time: n.started, Service: "init", State: supervise.Running, Message: "Started as PID 1", Health: health,
+		}},
+	}
+}
+
+// ErrUnknown is a service that no manifest describes.
+var ErrUnknown = errors.New("no such service")
+
+// Request changes a service by name or alias; change is one of the core's methods.
+func (n *Node) Request(name string, change supervise.Request) (string, error) {
+	var (
+		said string
+		err  error
+	)
+
+	if down := n.loop.Do(func(core *supervise.Core, now time.Time) {
+		service, known := core.Resolve(name)
+		if !known {
+			err = fmt.Errorf("%w: %q", ErrUnknown, name)
+
+			return
+		}
+
+		said = change(core, now, service)
+	}); down != nil {
+		return "", down
+	}
+
+	return said, err
+}
+
+// Report takes a daemon's word about itself.
+func (n *Node) Report(service string, state supervise.State, message string) error {
+	var err error
+
+	if down := n.loop.Do(func(core *supervise.Core, now time.Time) { err = core.Report(now, service, state, message) }); down != nil {
+		return down
+	}
+
+	return err
+}
+
+// WireHealth is a health as the API sends it.
+func WireHealth(h supervise.Health) *machine.ServiceHealth {
+	out := &machine.ServiceHealth{Unknown: !h.Known, Healthy: h.Healthy, LastMessage: h.Message}
+	if !h.Changed.IsZero() {
+		out.LastChange = timestamppb.New(h.Changed)
+	}
+
+	return out
+}
