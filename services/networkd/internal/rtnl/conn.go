@@ -30,6 +30,9 @@ func Dial() (*Conn, error) {
 		return nil, fmt.Errorf("open rtnetlink socket: %w", err)
 	}
 
+	// The kernel's own words beside the error number; old kernels have none.
+	_ = nl.SetOption(netlink.ExtendedAcknowledge, true)
+
 	ioc, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		nl.Close()
