@@ -119,11 +119,14 @@ func (a *Authority) sign(request Request, public crypto.PublicKey, now time.Time
 	return EncodeCertificate(der), nil
 }
 
-// SelfSigned makes a certificate that is its own issuer, for maintenance mode.
-func SelfSigned(request Request, now time.Time) (Pair, error) {
-	key, keyPEM, err := NewKey(request.Algorithm)
+// SelfSigned makes a certificate that is its own issuer, for maintenance mode,
+// with the given key or, when that is empty or unreadable, a new one.
+func SelfSigned(request Request, keyPEM []byte, now time.Time) (Pair, error) {
+	key, err := ParseKey(keyPEM)
 	if err != nil {
-		return Pair{}, err
+		if key, keyPEM, err = NewKey(request.Algorithm); err != nil {
+			return Pair{}, err
+		}
 	}
 
 	template, err := request.template(now)

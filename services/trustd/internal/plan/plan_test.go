@@ -132,7 +132,7 @@ func TestDecideSelfSigned(t *testing.T) {
 
 	request := pki.Request{Usage: pki.Server, IPs: []netip.Addr{netip.MustParseAddr("10.5.0.2")}}
 
-	have, err := pki.SelfSigned(request, start)
+	have, err := pki.SelfSigned(request, nil, start)
 	if err != nil {
 		t.Fatal(err)
 	}

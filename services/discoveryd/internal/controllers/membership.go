@@ -1,0 +1,117 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"github.com/cosi-project/runtime/pkg/state"
+	"go.uber.org/zap"
+
+	"github.com/dactyl-os/dactyl/proto/resource/cluster"
+	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
+	"github.com/dactyl-os/dactyl/services/discoveryd/internal/spec"
+)
+
+const membershipName = "discoveryd.Membership"
+
+// Membership shows whom the mesh knows.
+type Membership struct{ Mesh *gossip.Mesh }
+
+// Name is the owner of the outputs.
+func (*Membership) Name() string { return membershipName }
+
+// Inputs of the controller: the mesh is no resource.
+func (*Membership) Inputs() []controller.Input { return nil }
+
+// Outputs of the controller.
+func (*Membership) Outputs() []controller.Output {
+	return []controller.Output{
+		{Type: cluster.AffiliateType, Kind: controller.OutputExclusive},
+		{Type: cluster.MemberType, Kind: controller.OutputExclusive},
+	}
+}
+
+// Run until ctx ends.
+func (ctrl *Membership) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.EventCh():
+		case <-ctrl.Mesh.Changed():
+		}
+
+		if view, ok := ctrl.Mesh.View(); ok {
+			if err := publish(ctx, r, view); err != nil {
+				return err
+			}
+		}
+
+		r.ResetRestartBackoff()
+	}
+}
+
+func publish(ctx context.Context, r controller.Runtime, view gossip.View) error {
+	r.StartTrackingOutputs()
+
+	for _, record := range view.Affiliates {
+		if err := safe.WriterModify(ctx, r, cluster.NewAffiliate(cluster.NamespaceName, record.NodeID), func(affiliate *cluster.Affiliate) error {
+			*affiliate.TypedSpec() = spec.Affiliate(record)
+
+			return nil
+		}); err != nil {
+			return fmt.Errorf("publish affiliate: %w", err)
+		}
+	}
+
+	for _, member := range view.Members {
+		if err := safe.WriterModify(ctx, r, cluster.NewMember(cluster.NamespaceName, member.Name), func(m *cluster.Member) error {
+			*m.TypedSpec() = spec.Member(member.Record)
+
+			return nil
+		}); err != nil {
+			return fmt.Errorf("publish member: %w", err)
+		}
+	}
+
+	if err := safe.CleanupOutputs[*cluster.Affiliate](ctx, r); err != nil {
+		return fmt.Errorf("withdraw affiliates: %w", err)
+	}
+
+	if err := safe.CleanupOutputs[*cluster.Member](ctx, r); err != nil {
+		return fmt.Errorf("withdraw members: %w", err)
+	}
+
+	return nil
+}
+
+// Restore publishes what the mesh knows from the daemon's earlier life, before
+// anybody can ask: a watcher that comes back must not see the members gone.
+func Restore(ctx context.Context, local state.State, mesh *gossip.Mesh) error {
+	view, ok := mesh.View()
+	if !ok {
+		return nil
+	}
+
+	for _, record := range view.Affiliates {
+		affiliate := cluster.NewAffiliate(cluster.NamespaceName, record.NodeID)
+		*affiliate.TypedSpec() = spec.Affiliate(record)
+
+		if err := local.Create(ctx, affiliate, state.WithCreateOwner(membershipName)); err != nil {
+			return fmt.Errorf("restore affiliate: %w", err)
+		}
+	}
+
+	for _, member := range view.Members {
+		m := cluster.NewMember(cluster.NamespaceName, member.Name)
+		*m.TypedSpec() = spec.Member(member.Record)
+
+		if err := local.Create(ctx, m, state.WithCreateOwner(membershipName)); err != nil {
+			return fmt.Errorf("restore member: %w", err)
+		}
+	}
+
+	return nil
+}

@@ -1,0 +1,211 @@
+// Package controllers keeps the secrets resources as the plan wants them: one
+// controller a file. What is published is also what is there already: a
+// certificate found in an output is kept as long as the plan allows.
+package controllers
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/resource/meta"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/siderolabs/gen/optional"
+
+	"github.com/dactyl-os/dactyl/proto/config"
+	configres "github.com/dactyl-os/dactyl/proto/resource/config"
+	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
+	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
+	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
+)
+
+// lookInterval is how often the clock is asked, not a timer for a year ahead:
+// the clock may jump, and a machine may sleep.
+const lookInterval = time.Minute
+
+// Env is what all controllers share.
+type Env struct {
+	Log *slog.Logger
+	Now func() time.Time
+}
+
+// Signer makes a certificate, here or elsewhere.
+type Signer interface {
+	Issue(ctx context.Context, request pki.Request, now time.Time) (pki.Pair, error)
+}
+
+// local signs with a CA whose key is on this machine.
+type local struct{ *pki.Authority }
+
+func (l local) Issue(_ context.Context, request pki.Request, now time.Time) (pki.Pair, error) {
+	return l.Authority.Issue(request, now)
+}
+
+// ensure gives the certificate to publish under *slot: the one there, or a new
+// one. When making a new one fails, a usable old one stays and the error tells.
+func (e Env) ensure(ctx context.Context, what string, want plan.Want, signer Signer, slot **respki.CertificateAndKey) error {
+	var have pki.Pair
+	if *slot != nil {
+		have = pki.Pair{Crt: (*slot).Crt, Key: (*slot).Key}
+	}
+
+	verdict := plan.Decide(want, have, e.Now())
+	if !verdict.Issue {
+		return nil
+	}
+
+	pair, err := signer.Issue(ctx, want.Request, e.Now())
+	if err == nil {
+		// What another machine signed may not be what was asked for.
+		if got := plan.Decide(want, pair, e.Now()); !got.Usable {
+			err = fmt.Errorf("the one that came cannot be used: %s", got.Reason)
+		}
+	}
+
+	if err != nil {
+		if !verdict.Usable {
+			*slot = nil
+		}
+
+		return fmt.Errorf("issue certificate %s: %w", what, err)
+	}
+
+	*slot = &respki.CertificateAndKey{Crt: pair.Crt, Key: pair.Key}
+
+	attrs := []any{"certificate", what, "reason", verdict.Reason}
+	if cert, err := pki.ParseCertificate(pair.Crt); err == nil {
+		attrs = append(attrs, "until", cert.NotAfter)
+	}
+
+	e.Log.Info("certificate issued", attrs...)
+
+	return nil
+}
+
+// osAuthority reads the CA of the OS: its issuing certificate, those accepted besides, and the key if it is here.
+func osAuthority(root *secrets.OSRootSpec) (*pki.Authority, []*x509.Certificate, error) {
+	if root.IssuingCA == nil {
+		return nil, nil, fmt.Errorf("read the OS CA: %w", errNoCA)
+	}
+
+	authority, err := pki.LoadAuthority(pki.Pair{Crt: root.IssuingCA.Crt, Key: root.IssuingCA.Key})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the OS CA: %w", err)
+	}
+
+	var accepted []*x509.Certificate
+
+	for _, ca := range root.AcceptedCAs {
+		cert, err := pki.ParseCertificate(ca.Crt)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read an accepted CA: %w", err)
+		}
+
+		accepted = append(accepted, cert)
+	}
+
+	return authority, accepted, nil
+}
+
+type constError string
+
+func (e constError) Error() string { return string(e) }
+
+const errNoCA = constError("machine.ca is missing in the configuration")
+
+func input(namespace resource.Namespace, typ resource.Type, id resource.ID) controller.Input {
+	return controller.Input{Namespace: namespace, Type: typ, ID: optional.Some(id), Kind: controller.InputWeak}
+}
+
+func machineConfigInput() controller.Input {
+	return input(configres.NamespaceName, configres.MachineConfigType, configres.ActiveID)
+}
+
+// machineConfig gives nil as long as the machine has no configuration.
+func machineConfig(ctx context.Context, r controller.Reader) (*config.Config, error) {
+	stored, err := get[*configres.MachineConfig](ctx, r, configres.ActiveID)
+	if stored == nil || err != nil {
+		return nil, err
+	}
+
+	parsed, err := config.Load(stored.TypedSpec().Data)
+	if err != nil {
+		return nil, fmt.Errorf("load machine configuration: %w", err)
+	}
+
+	return parsed, nil
+}
+
+// get gives nil when there is none.
+func get[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id resource.ID) (T, error) {
+	found, err := safe.ReaderGetByID[T](ctx, r, id)
+	if state.IsNotFoundError(err) {
+		var none T
+
+		return none, nil
+	}
+
+	if err != nil {
+		return found, fmt.Errorf("read %s: %w", id, err)
+	}
+
+	return found, nil
+}
+
+// each runs the step at the start, on every change of an input and every
+// lookInterval. A step that fails is tried again, sooner at first.
+func (e Env) each(ctx context.Context, r controller.Runtime, step func() error) error {
+	var (
+		backoff time.Duration
+		last    string
+	)
+
+	for {
+		wait := lookInterval
+		if backoff > 0 {
+			wait = backoff
+		}
+
+		timer := time.NewTimer(wait)
+
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+
+			return nil
+		case <-r.EventCh():
+		case <-timer.C:
+		}
+
+		timer.Stop()
+
+		err := step()
+
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			backoff, last = 0, ""
+		default:
+			backoff = min(max(2*backoff, firstRetry), lastRetry)
+
+			// The same failure again is no news.
+			if err.Error() != last && !errors.Is(err, errNotYet) {
+				last = err.Error()
+				e.Log.Warn("secrets are not as they should be, trying again", "error", err)
+			}
+		}
+	}
+}
+
+const (
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 10 * time.Second
+)

@@ -1,0 +1,105 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"go.uber.org/zap"
+
+	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
+)
+
+// SANs collects the names and addresses for which the API certificate is valid.
+type SANs struct {
+	Env
+	// Patience is how long a start waits for a hostname and an address before
+	// certificates are made without: a machine without network is still
+	// reached, while one that starts makes its certificates once.
+	Patience time.Duration
+}
+
+// Name is the owner of the outputs.
+func (*SANs) Name() string { return "trustd.SANs" }
+
+// Inputs of the controller.
+func (*SANs) Inputs() []controller.Input {
+	return []controller.Input{
+		input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
+		input(network.NamespaceName, network.NodeAddressType, network.NodeAddressAccumulativeID),
+		input(network.NamespaceName, network.HostnameStatusType, network.HostnameID),
+	}
+}
+
+// Outputs of the controller.
+func (*SANs) Outputs() []controller.Output {
+	return []controller.Output{{Type: secrets.CertSANType, Kind: controller.OutputExclusive}}
+}
+
+// Run until ctx ends.
+func (ctrl *SANs) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
+	start := time.Now()
+
+	return ctrl.each(ctx, r, func() error {
+		sans, complete, err := readSANs(ctx, r)
+		if err != nil {
+			return err
+		}
+
+		if !complete && time.Since(start) < ctrl.Patience {
+			return errNotYet
+		}
+
+		for _, id := range []string{secrets.CertSANAPIID, secrets.CertSANMaintenanceID} {
+			if err := safe.WriterModify(ctx, r, secrets.NewCertSAN(secrets.NamespaceName, id), func(san *secrets.CertSAN) error {
+				// Half of it is no reason to shrink what an earlier life knew.
+				if complete || len(san.TypedSpec().IPs) == 0 {
+					*san.TypedSpec() = sans
+				}
+
+				return nil
+			}); err != nil {
+				return fmt.Errorf("publish names of the certificate: %w", err)
+			}
+		}
+
+		return nil
+	})
+}
+
+const errNotYet = constError("waiting for the hostname and the addresses from networkd")
+
+func readSANs(ctx context.Context, r controller.Reader) (sans secrets.CertSANSpec, complete bool, err error) {
+	var (
+		root         = secrets.OSRootSpec{CertSANIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}, CertSANDNSNames: []string{"localhost"}}
+		host, domain string
+		addrs        []netip.Addr
+	)
+
+	if stored, err := get[*secrets.OSRoot](ctx, r, secrets.OSRootID); err != nil {
+		return sans, false, err
+	} else if stored != nil {
+		root = *stored.TypedSpec()
+	}
+
+	if stored, err := get[*network.HostnameStatus](ctx, r, network.HostnameID); err != nil {
+		return sans, false, err
+	} else if stored != nil {
+		host, domain = stored.TypedSpec().Hostname, stored.TypedSpec().Domainname
+	}
+
+	if stored, err := get[*network.NodeAddress](ctx, r, network.NodeAddressAccumulativeID); err != nil {
+		return sans, false, err
+	} else if stored != nil {
+		for _, prefix := range stored.TypedSpec().Addresses {
+			addrs = append(addrs, prefix.Addr())
+		}
+	}
+
+	return spec.SANs(root, host, domain, addrs), host != "" && len(addrs) > 0, nil
+}
