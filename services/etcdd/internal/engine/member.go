@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
+)
+
+// ErrRemoved is how a member ends that the cluster removed.
+var ErrRemoved = errors.New("this member was removed from the cluster")
+
+// Member is a running etcd member in this process.
+type Member struct {
+	// ID in the cluster.
+	ID uint64
+	// Fingerprint of the settings it was started with.
+	Fingerprint string
+
+	etcd     *embed.Etcd
+	client   *clientv3.Client
+	peerURLs []string
+	log      *slogCore
+	close    func()
+	done     chan struct{}
+	err      error
+}
+
+// StartNew begins a new cluster with this member alone.
+func StartNew(s Settings, log *slog.Logger) (*Member, error) {
+	return start(s, log, initialCluster(s, nil), embed.ClusterStateFlagNew)
+}
+
+// Join starts a member that is already on the list of a running cluster.
+func Join(s Settings, log *slog.Logger, members []plan.Member) (*Member, error) {
+	return start(s, log, initialCluster(s, members), embed.ClusterStateFlagExisting)
+}
+
+// StartExisting starts a member from its data.
+func StartExisting(s Settings, log *slog.Logger) (*Member, error) {
+	return start(s, log, initialCluster(s, nil), embed.ClusterStateFlagExisting)
+}
+
+func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error) {
+	core := newSlogCore(log)
+
+	cfg, err := s.config(zap.New(core), cluster, state)
+	if err != nil {
+		return nil, err
+	}
+
+	if err = os.MkdirAll(s.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make etcd data directory: %w", err)
+	}
+
+	etcd, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start etcd: %w", err)
+	}
+
+	m := &Member{
+		ID: uint64(etcd.Server.MemberID()), Fingerprint: s.Fingerprint(), etcd: etcd, client: v3client.New(etcd.Server),
+		peerURLs: s.PeerURLs, log: core, close: sync.OnceFunc(etcd.Close), done: make(chan struct{}),
+	}
+
+	go m.supervise()
+
+	return m, nil
+}
+
+func (m *Member) supervise() {
+	defer close(m.done)
+
+	select {
+	case <-m.etcd.Server.StopNotify():
+	case m.err = <-m.etcd.Err():
+	}
+
+	m.close()
+
+	if m.err == nil {
+		m.err = m.log.serverError()
+	}
+}
+
+// Client reaches the local member without a socket.
+func (m *Member) Client() *clientv3.Client { return m.client }
+
+// Ready is closed when the member is part of a cluster that has a leader.
+func (m *Member) Ready() <-chan struct{} { return m.etcd.Server.ReadyNotify() }
+
+// Done is closed when etcd has stopped; Err tells why.
+func (m *Member) Done() <-chan struct{} { return m.done }
+
+// Err waits for Done; nil after Stop.
+func (m *Member) Err() error {
+	<-m.done
+
+	return m.err
+}
+
+// IsLearner tells whether the member has no vote yet.
+func (m *Member) IsLearner() bool { return m.etcd.Server.IsLearner() }
+
+// IsLeader tells whether the member leads.
+func (m *Member) IsLeader() bool { return m.etcd.Server.Leader() == m.etcd.Server.MemberID() }
+
+// HasLeader tells whether the cluster has one that this member knows.
+func (m *Member) HasLeader() bool { return m.etcd.Server.Leader() != 0 }
+
+// Stop ends the member gracefully; etcd hands the leadership over by itself.
+func (m *Member) Stop() {
+	m.close()
+	<-m.done
+}
+
+// Promote asks for a vote; it fails until the learner has caught up with the leader.
+func (m *Member) Promote(ctx context.Context) error {
+	if _, err := m.client.MemberPromote(ctx, m.ID); err != nil {
+		return fmt.Errorf("promote etcd member: %w", err)
+	}
+
+	return nil
+}
+
+// CorrectURLs tells the cluster this member's peer addresses when they are not what the list says.
+func (m *Member) CorrectURLs(ctx context.Context) (bool, error) {
+	for _, member := range m.etcd.Server.Cluster().Members() {
+		if uint64(member.ID) != m.ID || sameSet(member.PeerURLs, m.peerURLs) {
+			continue
+		}
+
+		if _, err := m.client.MemberUpdate(ctx, m.ID, m.peerURLs); err != nil {
+			return false, fmt.Errorf("update etcd peer addresses: %w", err)
+		}
+
+		return true, nil
+	}
+
+	return false, nil
+}
+
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+// initialCluster is etcd's name=URL list. etcd matches the entries by URL; a name only has to be there and be unique.
+func initialCluster(s Settings, members []plan.Member) string {
+	var parts []string
+
+	for _, url := range s.PeerURLs {
+		parts = append(parts, s.Name+"="+url)
+	}
+
+	used := map[string]bool{s.Name: true}
+
+	for _, m := range members {
+		if slices.ContainsFunc(m.PeerURLs, func(u string) bool { return slices.Contains(s.PeerURLs, u) }) {
+			continue
+		}
+
+		name := m.Name
+		if name == "" || used[name] {
+			name = fmt.Sprintf("member-%016x", m.ID)
+		}
+
+		used[name] = true
+
+		for _, url := range m.PeerURLs {
+			parts = append(parts, name+"="+url)
+		}
+	}
+
+	return strings.Join(parts, ",")
+}

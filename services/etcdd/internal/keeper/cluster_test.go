@@ -1,0 +1,328 @@
+package keeper_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"math/big"
+	mrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
+)
+
+const nodeEnv = "ETCDD_TEST_NODE"
+
+// TestMain lets the test binary be a node: a process that can be killed.
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(nodeEnv); spec != "" {
+		runNode(spec)
+
+		return
+	}
+
+	os.Exit(m.Run())
+}
+
+type nodeSpec struct {
+	Input     keeper.Input
+	Bootstrap bool
+}
+
+func runNode(path string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		panic(err)
+	}
+
+	var spec nodeSpec
+	if err = json.Unmarshal(data, &spec); err != nil {
+		panic(err)
+	}
+
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	k := keeper.New(log, func(s keeper.Status) {
+		log.Info("status", "message", s.Message, "ready", s.Ready, "learner", s.Learner)
+	})
+	k.Set(spec.Input)
+
+	if spec.Bootstrap {
+		if err = k.Bootstrap(context.Background()); err != nil {
+			log.Error("bootstrap", "error", err)
+		}
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+
+	if err = k.Run(ctx); err != nil {
+		panic(err)
+	}
+}
+
+type cluster struct {
+	t     *testing.T
+	ca    *x509.Certificate
+	caKey *ecdsa.PrivateKey
+	net   byte
+	nodes []*node
+}
+
+type node struct {
+	c    *cluster
+	name string
+	addr netip.Addr
+	dir  string
+	spec nodeSpec
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+}
+
+// newCluster gives each node an address of its own on the loopback network, so that all use the real ports.
+func newCluster(t *testing.T, size int) *cluster {
+	t.Helper()
+
+	c := &cluster{t: t, net: byte(1 + mrand.IntN(250))}
+	c.makeCA()
+
+	for i := range size {
+		n := &node{
+			c: c, name: fmt.Sprintf("cp-%d", i+1), addr: netip.AddrFrom4([4]byte{127, 88, c.net, byte(i + 1)}),
+			dir: t.TempDir(),
+		}
+		n.prepare()
+		c.nodes = append(c.nodes, n)
+	}
+
+	for _, n := range c.nodes {
+		for _, other := range c.nodes {
+			if other != n {
+				n.spec.Input.Peers = append(n.spec.Input.Peers, other.addr)
+			}
+		}
+	}
+
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			n.kill()
+
+			if t.Failed() {
+				t.Logf("%s:\n%s", n.name, n.log.String())
+			}
+		}
+	})
+
+	return c
+}
+
+func (n *node) prepare() {
+	keys := engine.Keys{CA: filepath.Join(n.dir, "ca.crt")}
+	keys.ServerCert, keys.ServerKey = n.issue("server")
+	keys.PeerCert, keys.PeerKey = n.issue("peer")
+	keys.AdminCert, keys.AdminKey = n.issue("admin")
+	n.c.write(keys.CA, "CERTIFICATE", n.c.ca.Raw)
+
+	client, peer := engine.URL(n.addr.String(), engine.ClientPort), engine.URL(n.addr.String(), engine.PeerPort)
+	n.spec.Input.ControlPlane = true
+	n.spec.Input.Settings = engine.Settings{
+		Name: n.name, DataDir: filepath.Join(n.dir, "etcd"), Keys: keys,
+		ListenPeer: []string{peer}, PeerURLs: []string{peer}, ListenClient: []string{client}, ClientURLs: []string{client},
+	}
+}
+
+func (n *node) start(bootstrap bool) {
+	n.c.t.Helper()
+	n.spec.Bootstrap = bootstrap
+
+	data, err := json.Marshal(n.spec)
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+
+	path := filepath.Join(n.dir, "node.json")
+	if err = os.WriteFile(path, data, 0o600); err != nil {
+		n.c.t.Fatal(err)
+	}
+
+	n.cmd = exec.Command(os.Args[0])
+	n.cmd.Env = append(os.Environ(), nodeEnv+"="+path)
+	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+
+	if err = n.cmd.Start(); err != nil {
+		n.c.t.Fatal(err)
+	}
+}
+
+func (n *node) kill() { n.end(syscall.SIGKILL) }
+
+func (n *node) end(sig syscall.Signal) {
+	if n.cmd != nil {
+		n.cmd.Process.Signal(sig) //nolint:errcheck // it may have ended
+		n.cmd.Wait()              //nolint:errcheck // killed
+		n.cmd = nil
+	}
+}
+
+// client is an outside one: TLS to port 2379 with the admin certificate.
+func (n *node) client() *clientv3.Client {
+	n.c.t.Helper()
+
+	keys := n.spec.Input.Settings.Keys
+
+	cert, err := tls.LoadX509KeyPair(keys.AdminCert, keys.AdminKey)
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+
+	pool := x509.NewCertPool()
+	pool.AddCert(n.c.ca)
+
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints:   []string{engine.URL(n.addr.String(), engine.ClientPort)},
+		TLS:         &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool},
+		DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
+	})
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+
+	n.c.t.Cleanup(func() { c.Close() })
+
+	return c
+}
+
+// await polls until cond holds.
+func (c *cluster) await(what string, limit time.Duration, cond func(ctx context.Context) error) {
+	c.t.Helper()
+
+	var err error
+
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		err = cond(ctx)
+
+		cancel()
+
+		if err == nil {
+			return
+		}
+	}
+
+	c.t.Fatalf("%s: %v", what, err)
+}
+
+// awaitVoters waits until n's member list is exactly that many members, all with a vote.
+func (c *cluster) awaitVoters(n *node, count int) map[uint64]string {
+	c.t.Helper()
+
+	client := n.client()
+	names := map[uint64]string{}
+
+	c.await(fmt.Sprintf("%d voters on %s", count, n.name), 60*time.Second, func(ctx context.Context) error {
+		answer, err := client.MemberList(ctx)
+		if err != nil {
+			return err
+		}
+
+		clear(names)
+
+		for _, m := range answer.Members {
+			if m.IsLearner || m.Name == "" {
+				return fmt.Errorf("%x %q learner=%t", m.ID, m.Name, m.IsLearner)
+			}
+
+			names[m.ID] = m.Name
+		}
+
+		if len(names) != count {
+			return fmt.Errorf("%d members", len(names))
+		}
+
+		return nil
+	})
+
+	return names
+}
+
+func (c *cluster) makeCA() {
+	var err error
+	if c.caKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		c.t.Fatal(err)
+	}
+
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "etcd"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+
+	der, err := x509.CreateCertificate(rand.Reader, template, template, c.caKey.Public(), c.caKey)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+
+	if c.ca, err = x509.ParseCertificate(der); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (n *node) issue(name string) (cert, key string) {
+	c := n.c
+
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{n.addr.AsSlice()},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+
+	der, err := x509.CreateCertificate(rand.Reader, template, c.ca, private.Public(), c.caKey)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+
+	keyDER, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+
+	cert, key = filepath.Join(n.dir, name+".crt"), filepath.Join(n.dir, name+".key")
+	c.write(cert, "CERTIFICATE", der)
+	c.write(key, "EC PRIVATE KEY", keyDER)
+
+	return cert, key
+}
+
+func (c *cluster) write(path, kind string, der []byte) {
+	c.t.Helper()
+
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}

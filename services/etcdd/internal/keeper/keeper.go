@@ -1,0 +1,287 @@
+// Package keeper keeps the etcd member of this node as the plan says: one goroutine looks, decides, applies, and looks
+// again when something changed or some time has passed.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
+)
+
+const (
+	lookEvery    = time.Second            // for a cluster to join
+	promoteEvery = 300 * time.Millisecond // a learner catches up within moments
+	settleEvery  = 5 * time.Second        // a member that runs
+	backoffMax   = 15 * time.Second       // after an error
+)
+
+// Input is what the node wants.
+type Input struct {
+	ControlPlane bool
+	// Missing says what is waited for before anything can run ("waiting for …"); empty when Settings are complete.
+	Missing  string
+	Settings engine.Settings
+	// Peers are addresses of the other control plane nodes.
+	Peers []netip.Addr
+}
+
+// Status is what there is.
+type Status struct {
+	// Message is a sentence for people.
+	Message string
+	// Member is the running member's ID; 0 when none is ready.
+	Member  uint64
+	Ready   bool
+	Learner bool
+}
+
+// Keeper of the member.
+type Keeper struct {
+	log    *slog.Logger
+	report func(Status)
+	wake   chan struct{}
+
+	mu     sync.Mutex
+	input  Input
+	member *engine.Member
+	status Status
+	left   bool // asked to leave: stays out until the daemon starts again
+
+	// Only the loop's goroutine uses these.
+	removed  bool
+	failures int
+}
+
+// New makes a keeper; report is called from its goroutine whenever the status changes.
+func New(log *slog.Logger, report func(Status)) *Keeper {
+	return &Keeper{
+		log: log, report: report, wake: make(chan struct{}, 1),
+		input: Input{ControlPlane: true, Missing: "waiting for the machine configuration"},
+	}
+}
+
+// Set gives a new input.
+func (k *Keeper) Set(in Input) {
+	k.mu.Lock()
+	k.input = in
+	k.mu.Unlock()
+	k.poke()
+}
+
+func (k *Keeper) poke() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Input gives the current one.
+func (k *Keeper) Input() Input {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+
+	return k.input
+}
+
+// Status gives the current one.
+func (k *Keeper) Status() Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+
+	return k.status
+}
+
+// Member gives the running member, or nil.
+func (k *Keeper) Member() *engine.Member {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+
+	return k.member
+}
+
+// Run keeps the member until ctx ends and then stops it gracefully.
+func (k *Keeper) Run(ctx context.Context) error {
+	defer k.stopMember()
+
+	for ctx.Err() == nil {
+		pause, err := k.step(ctx)
+		if err != nil && ctx.Err() == nil {
+			pause = k.failed(err)
+		} else {
+			k.failures = 0
+		}
+
+		k.sleep(ctx, pause)
+	}
+
+	return nil
+}
+
+func (k *Keeper) sleep(ctx context.Context, pause time.Duration) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+
+	var done, ready <-chan struct{}
+	if m := k.Member(); m != nil {
+		done = m.Done()
+
+		if !isClosed(m.Ready()) {
+			ready = m.Ready()
+		}
+	}
+
+	select {
+	case <-ctx.Done():
+	case <-k.wake:
+	case <-done:
+	case <-ready:
+	case <-timer.C:
+	}
+}
+
+func (k *Keeper) failed(err error) time.Duration {
+	k.failures++
+	pause := min(backoffMax, lookEvery<<min(k.failures-1, 6))
+
+	k.log.Warn("etcd step", "error", err, "retry", pause)
+
+	if k.Member() == nil {
+		k.setStatus(Status{Message: err.Error()})
+	}
+
+	return pause
+}
+
+func (k *Keeper) step(ctx context.Context) (time.Duration, error) {
+	if err := k.reap(); err != nil {
+		return 0, err
+	}
+
+	observed, err := k.observe(ctx)
+	if err != nil {
+		return 0, err
+	}
+
+	action := plan.Decide(observed)
+	if action.Kind != plan.Keep && action.Kind != plan.Wait {
+		k.log.Info("etcd", "action", action.Kind.String(), "reason", action.Reason)
+	}
+
+	return k.apply(ctx, action, observed)
+}
+
+// reap notices that etcd stopped by itself.
+func (k *Keeper) reap() error {
+	m := k.Member()
+	if m == nil {
+		return nil
+	}
+
+	if !isClosed(m.Done()) {
+		return nil
+	}
+
+	k.setMember(nil)
+
+	if errors.Is(m.Err(), engine.ErrRemoved) {
+		k.removed = true
+
+		if k.hasLeft() {
+			return k.data().Wipe()
+		}
+
+		return nil
+	}
+
+	return fmt.Errorf("etcd stopped: %w", m.Err())
+}
+
+func (k *Keeper) observe(ctx context.Context) (plan.Observed, error) {
+	in := k.Input()
+	o := plan.Observed{
+		ControlPlane: in.ControlPlane, Config: in.Missing, PeerURLs: in.Settings.PeerURLs,
+		Settings: in.Settings.Fingerprint(), Peers: len(in.Peers), Removed: k.removed,
+	}
+
+	if k.hasLeft() {
+		o.Config = "this node left the cluster; etcd joins again when it is started again"
+	}
+
+	if m := k.Member(); m != nil {
+		o.Running, o.RunningSettings = true, m.Fingerprint
+
+		return o, nil
+	}
+
+	if !in.ControlPlane || o.Config != "" {
+		return o, nil
+	}
+
+	state, note, err := k.data().State()
+	if err != nil {
+		return o, err
+	}
+
+	o.Data, o.Intent, o.IntentID = state, note.Intent, note.Member
+	if state == plan.DataNone {
+		k.removed, o.Removed = false, false
+	}
+
+	if state == plan.DataNone && note.Intent != plan.IntentBootstrap && len(in.Peers) > 0 {
+		if o.Cluster, err = k.remote().Members(ctx, in.Peers); err != nil {
+			o.ClusterError = err.Error()
+		}
+	}
+
+	return o, nil
+}
+
+func (k *Keeper) data() engine.Data     { return engine.Data{Dir: k.Input().Settings.DataDir} }
+func (k *Keeper) remote() engine.Remote { return engine.Remote{Keys: k.Input().Settings.Keys} }
+
+func (k *Keeper) setMember(m *engine.Member) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.member = m
+}
+
+func (k *Keeper) setStatus(s Status) {
+	k.mu.Lock()
+	changed := k.status != s
+	k.status = s
+	k.mu.Unlock()
+
+	if changed {
+		k.report(s)
+	}
+}
+
+func (k *Keeper) hasLeft() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+
+	return k.left
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (k *Keeper) stopMember() {
+	if m := k.Member(); m != nil {
+		m.Stop()
+		k.setMember(nil)
+	}
+}

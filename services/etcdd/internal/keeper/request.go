@@ -1,0 +1,107 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrNotEmpty        = errors.New("etcd data directory is not empty")
+	ErrClusterExists   = errors.New("etcd is already bootstrapped on another control plane node; this node will join it")
+	ErrNotControlPlane = errors.New("etcd runs on control plane nodes only")
+	ErrNotReady        = errors.New("etcd cannot start yet")
+	ErrNotRunning      = errors.New("etcd is not running")
+)
+
+// probeTimeout bounds the look for a cluster that exists already.
+const probeTimeout = 2 * time.Second
+
+// Bootstrap asks for a new cluster. The wish is on disk when it returns, so it outlives a crash.
+func (k *Keeper) Bootstrap(ctx context.Context) error {
+	in := k.Input()
+
+	switch {
+	case !in.ControlPlane:
+		return ErrNotControlPlane
+	case in.Missing != "":
+		return fmt.Errorf("%w: %s", ErrNotReady, in.Missing)
+	case k.Member() != nil:
+		return ErrNotEmpty
+	}
+
+	state, note, err := k.data().State()
+
+	switch {
+	case err != nil:
+		return err
+	case state == plan.DataPresent:
+		return ErrNotEmpty
+	case note.Intent == plan.IntentBootstrap:
+		return nil // asked for before, and under way
+	}
+
+	if k.clusterSeen(ctx, in) {
+		return ErrClusterExists
+	}
+
+	if err = k.data().SetNote(engine.Note{Intent: plan.IntentBootstrap}); err != nil {
+		return err
+	}
+
+	k.poke()
+
+	return nil
+}
+
+func (k *Keeper) clusterSeen(ctx context.Context, in Input) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+
+	members, err := k.remote().Members(ctx, in.Peers)
+
+	return err == nil && len(members) > 0
+}
+
+// Running gives the member, or an error that says why there is none.
+func (k *Keeper) Running() (*engine.Member, error) {
+	m := k.Member()
+	if m == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNotRunning, k.Status().Message)
+	}
+
+	return m, nil
+}
+
+// Leave takes this node off the member list, stops the member and removes its data.
+func (k *Keeper) Leave(ctx context.Context) error {
+	m, err := k.Running()
+	if err != nil {
+		return err
+	}
+
+	k.mu.Lock()
+	k.left = true
+	k.mu.Unlock()
+
+	if _, err = m.Client().MemberRemove(ctx, m.ID); err != nil {
+		k.mu.Lock()
+		k.left = false
+		k.mu.Unlock()
+
+		return fmt.Errorf("remove this member from the cluster: %w", err)
+	}
+
+	select {
+	case <-m.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+
+	return nil
+}
