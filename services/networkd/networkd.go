@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 
@@ -54,6 +55,8 @@ func New(env *daemon.Env) error {
 	if err := configure.Resume(context.Background()); err != nil {
 		return err
 	}
+
+	machine.RegisterMachineServiceServer(env.Server(), &methods{conn: conn})
 
 	if err := env.Controller(observe); err != nil {
 		return err

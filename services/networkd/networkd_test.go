@@ -3,6 +3,7 @@ package networkd_test
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,11 @@ import (
 	cosistate "github.com/cosi-project/runtime/pkg/state"
 	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
 	"go.yaml.in/yaml/v4"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/dactyl-os/dactyl/proto/machine"
 	types "github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
@@ -377,4 +382,55 @@ func get[R meta.ResourceWithRD](t *testing.T, st cosistate.State, id resource.ID
 	}
 
 	return string(text)
+}
+
+func TestMethods(t *testing.T) {
+	ns := namespace(t)
+	d := kittest.Start(t, "./cmd/networkd", kittest.Options{NS: ns, Config: machineConfig})
+	api := machine.NewMachineServiceClient(d.Conn())
+
+	kittest.Await(t, 5*time.Second, "configured", func() bool { return strings.Contains(state(ns), "default") })
+	ns.Run(func() { send(t, "127.0.0.1:9", 3) })
+
+	stats, err := api.NetworkDeviceStats(t.Context(), &emptypb.Empty{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var names []string
+	for _, dev := range stats.Messages[0].Devices {
+		names = append(names, dev.Name)
+
+		if dev.Name == "lo" && dev.RxPackets < 3 {
+			t.Errorf("lo received %d packets, want at least 3", dev.RxPackets)
+		}
+	}
+
+	if slices.Sort(names); !slices.Equal(names, []string{"eth0", "lo", "peer0"}) {
+		t.Errorf("links %v", names)
+	}
+
+	netstat, err := api.Netstat(t.Context(), &machine.NetstatRequest{})
+	if err != nil || len(netstat.Messages[0].Connectrecord) != 0 {
+		t.Errorf("sockets of an empty namespace: %v %v", netstat, err)
+	}
+
+	_, err = api.Netstat(t.Context(), &machine.NetstatRequest{Netns: &machine.NetstatRequest_NetNS{Allnetns: true}})
+	if status.Code(err) != codes.Unimplemented {
+		t.Errorf("all namespaces: %v", err)
+	}
+}
+
+func send(t *testing.T, to string, packets int) {
+	conn, err := net.Dial("udp", to)
+	if err != nil {
+		t.Error(err)
+
+		return
+	}
+	defer conn.Close()
+
+	for range packets {
+		conn.Write([]byte("hello")) // an ICMP error of the one before may come back
+	}
 }
