@@ -115,7 +115,7 @@ func newEnv(name string, set settings, extra map[string]net.Listener, log *slog.
 	if env.Alone() {
 		env.State = env.Local()
 	} else {
-		env.State = state.WrapCore(router.New(name, env.states.Store(), env.dialPresent, router.WithTypes(lookup)))
+		env.State = state.WrapCore(router.New(name, env.states.Store(), env.dialPresent, router.WithTypes(lookup), router.WithLog(log)))
 	}
 
 	return env

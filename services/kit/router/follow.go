@@ -38,6 +38,7 @@ type follower struct {
 	out       output
 	wants     wants
 	kind      resource.Kind
+	options   options
 
 	view     *view
 	bookmark state.Bookmark
@@ -45,8 +46,8 @@ type follower struct {
 	begun bool
 }
 
-func newFollower(s subscribe, out output, w wants, kind resource.Kind) *follower {
-	return &follower{subscribe: s, out: out, wants: w, kind: kind, view: newView()}
+func newFollower(s subscribe, out output, w wants, kind resource.Kind, o options) *follower {
+	return &follower{subscribe: s, out: out, wants: w, kind: kind, options: o, view: newView()}
 }
 
 // start opens the first subscription before it returns, and follows in the background.
@@ -88,12 +89,23 @@ func (f *follower) run(ctx context.Context) {
 			delay = retryMin
 		}
 
+		f.log(err)
+
 		select {
 		case <-ctx.Done():
 		case <-time.After(delay):
 			delay = min(2*delay, retryMax)
 		}
 	}
+}
+
+// log tells of a watch that broke; an owner that is away is no news.
+func (f *follower) log(err error) {
+	if err == nil || IsNoOwner(err) || status.Code(err) == codes.Unavailable {
+		return
+	}
+
+	f.options.log.Warn("watch broke", "type", f.kind.Type(), "error", err)
 }
 
 // over tells whether the watch has ended, after telling the watcher of an error that will not pass.
@@ -159,7 +171,7 @@ func (f *follower) consume(ctx context.Context, begin from, ch <-chan []state.Ev
 
 	var listed []resource.Resource
 
-	timer := time.NewTimer(grace)
+	timer := time.NewTimer(f.options.grace)
 	defer timer.Stop()
 
 	if listing || !f.view.expecting() {
@@ -189,7 +201,7 @@ func (f *follower) consume(ctx context.Context, begin from, ch <-chan []state.Ev
 					listed = nil
 
 					if f.view.expecting() {
-						timer.Reset(grace)
+						timer.Reset(f.options.grace)
 					}
 				case listing && event.Type != state.Noop:
 					listed = append(listed, event.Resource)

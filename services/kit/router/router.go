@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -43,30 +45,46 @@ func IsNoOwner(err error) bool {
 	return errors.As(err, &e)
 }
 
-// Option changes how New routes.
-type Option func(*router)
+type options struct {
+	lookup catalog.Lookup
+	log    *slog.Logger
+	grace  time.Duration
+}
+
+func optionsOf(opts []Option) options {
+	o := options{lookup: catalog.Declared, log: slog.New(slog.DiscardHandler), grace: grace}
+	for _, opt := range opts {
+		opt(&o)
+	}
+
+	return o
+}
+
+// Option changes how New and Resume work.
+type Option func(*options)
 
 // WithTypes replaces the declarations of proto/resource, for tests and for daemons with types of their own.
-func WithTypes(lookup catalog.Lookup) Option { return func(r *router) { r.lookup = lookup } }
+func WithTypes(lookup catalog.Lookup) Option { return func(o *options) { o.lookup = lookup } }
+
+// WithLog tells where to log watches that break.
+func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithGrace changes how long a resource may be missing from a restarted owner before it counts as destroyed.
+func WithGrace(d time.Duration) Option { return func(o *options) { o.grace = d } }
 
 // New routes by resource type: types owned by self go to local, others to dial(owner); dial's error means that the owner
 // does not run here. Types nobody declared are local. A watch returns at once, also while its owner is away, and then
 // tells what is there as Created events, whether or not the caller asked for the contents.
 func New(self string, local state.CoreState, dial func(owner string) (*grpc.ClientConn, error), opts ...Option) state.CoreState {
-	r := &router{self: self, local: local, dial: dial, lookup: catalog.Declared, clients: map[string]*remote{}}
-
-	for _, opt := range opts {
-		opt(r)
-	}
-
-	return r
+	return &router{self: self, local: local, dial: dial, options: optionsOf(opts), clients: map[string]*remote{}}
 }
 
 type router struct {
-	local  state.CoreState
-	dial   func(owner string) (*grpc.ClientConn, error)
-	lookup catalog.Lookup
-	self   string
+	options
+
+	local state.CoreState
+	dial  func(owner string) (*grpc.ClientConn, error)
+	self  string
 
 	mu      sync.Mutex
 	clients map[string]*remote

@@ -56,7 +56,7 @@ func routed(t *testing.T, d *kittest.Daemon) state.State {
 		}
 
 		return conn, nil
-	}, router.WithTypes(types)))
+	}, router.WithTypes(types), router.WithGrace(300*time.Millisecond)))
 }
 
 func TestNamesTheOwnerThatIsNotHere(t *testing.T) {

@@ -20,7 +20,7 @@ func (r *router) Watch(ctx context.Context, ptr resource.Pointer, ch chan<- stat
 
 	f := newFollower(single(r.connect(ptr.Type(), o.UnmarshalOptions.SkipProtobufUnmarshal), ptr, o), toSingle(ch), wants{
 		contents: true, single: true, bookmark: o.StartFromBookmark, tail: o.TailEvents,
-	}, ptr)
+	}, ptr, r.options)
 	go f.run(ctx)
 
 	return nil
@@ -55,7 +55,7 @@ func (r *router) followKind(kind resource.Kind, out output, opts []state.WatchKi
 		// The watch is not there yet when the caller goes on, so what it finds is news to the caller.
 		contents: true, bootstrapped: o.BootstrapContents, noop: o.BootstrapBookmark,
 		bookmark: o.StartFromBookmark, tail: o.TailEvents,
-	}, kind)
+	}, kind, r.options)
 }
 
 func (r *router) isLocal(typ resource.Type) bool {
@@ -77,9 +77,15 @@ func (r *router) connect(typ resource.Type, skipUnmarshal bool) func() (state.Co
 
 // Resume wraps a client so that its watches survive broken connections: they go on from the last bookmark or, when the
 // owner restarted, list again and deliver only differences. Unlike New's, a watch is established when it returns.
-func Resume(client state.CoreState) state.CoreState { return resuming{client} }
+func Resume(client state.CoreState, opts ...Option) state.CoreState {
+	return resuming{client, optionsOf(opts)}
+}
 
-type resuming struct{ state.CoreState }
+type resuming struct {
+	state.CoreState
+
+	options options
+}
 
 // Watch one resource.
 func (r resuming) Watch(ctx context.Context, ptr resource.Pointer, ch chan<- state.Event, opts ...state.WatchOption) error {
@@ -90,7 +96,7 @@ func (r resuming) Watch(ctx context.Context, ptr resource.Pointer, ch chan<- sta
 
 	return newFollower(single(r.connect, ptr, o), toSingle(ch), wants{
 		contents: true, single: true, bookmark: o.StartFromBookmark, tail: o.TailEvents,
-	}, ptr).start(ctx)
+	}, ptr, r.options).start(ctx)
 }
 
 // WatchKind watches a type, one event at a time.
@@ -109,7 +115,7 @@ func (r resuming) followKind(kind resource.Kind, out output, opts []state.WatchK
 	return newFollower(ofKind(r.connect, kind, o), out, wants{
 		contents: o.BootstrapContents, bootstrapped: o.BootstrapContents, noop: o.BootstrapBookmark,
 		bookmark: o.StartFromBookmark, tail: o.TailEvents,
-	}, kind)
+	}, kind, r.options)
 }
 
 func (r resuming) connect() (state.CoreState, error) { return r.CoreState, nil }
