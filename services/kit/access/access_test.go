@@ -1,0 +1,117 @@
+package access_test
+
+import (
+	"bufio"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	// The methods of the contract, and cosi's.
+	_ "github.com/cosi-project/runtime/api/v1alpha1"
+	_ "github.com/dactyl-os/dactyl/proto/cluster"
+	_ "github.com/dactyl-os/dactyl/proto/inspect"
+	_ "github.com/dactyl-os/dactyl/proto/machine"
+	_ "github.com/dactyl-os/dactyl/proto/security"
+	_ "github.com/dactyl-os/dactyl/proto/storage"
+	_ "github.com/dactyl-os/dactyl/proto/time"
+
+	"github.com/dactyl-os/dactyl/services/kit/access"
+)
+
+// contract reads testdata/rbac.txt: a method and the roles that may call it.
+func contract(t *testing.T) map[string][]string {
+	t.Helper()
+
+	f, err := os.Open("testdata/rbac.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+
+	names := map[string]string{
+		"Admin": access.Admin, "Operator": access.Operator, "Reader": access.Reader, "EtcdBackup": access.EtcdBackup,
+	}
+	table := map[string][]string{}
+
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		method, list, _ := strings.Cut(lines.Text(), " ")
+		for _, word := range strings.Split(list, ",") {
+			table[method] = append(table[method], names[word])
+		}
+	}
+
+	return table
+}
+
+// TestEveryMethodAndRole compares the descriptors with the contract, each method with each role.
+func TestEveryMethodAndRole(t *testing.T) {
+	table := contract(t)
+	if len(table) < 50 {
+		t.Fatalf("only %d methods in the contract", len(table))
+	}
+
+	for method, roles := range table {
+		for _, role := range []string{access.Admin, access.Operator, access.Reader, access.EtcdBackup, access.Impersonator, "os:unknown", ""} {
+			want := codes.PermissionDenied
+			if slices.Contains(roles, role) {
+				want = codes.OK
+			}
+
+			if got := status.Code(access.Check(method, []string{role})); got != want {
+				t.Errorf("%s with the role %q gives %s, want %s", method, role, got, want)
+			}
+		}
+	}
+
+	for name, m := range access.Methods() {
+		if _, ok := table[name]; !ok && len(m.Roles) > 0 {
+			t.Errorf("%s may be called by %v but is not in the contract", name, m.Roles)
+		}
+	}
+}
+
+func TestRefusalSaysWhatIsMissing(t *testing.T) {
+	err := access.Check("/machine.MachineService/Reset", []string{access.Reader, access.Operator})
+	if want := "not authorized: /machine.MachineService/Reset needs one of the roles os:admin, the caller has os:reader, os:operator"; status.Convert(err).Message() != want {
+		t.Errorf("got %q", status.Convert(err).Message())
+	}
+
+	if err := access.Check("/no.Such/Method", []string{access.Admin}); status.Code(err) != codes.Unimplemented {
+		t.Errorf("an unknown method gives %v", err)
+	}
+}
+
+func TestMethodsKnowTheirOwnerAndShape(t *testing.T) {
+	methods := access.Methods()
+
+	for name, want := range map[string]access.Method{
+		"/machine.MachineService/Version":            {Owner: "init", Idempotent: true},
+		"/machine.MachineService/ApplyConfiguration": {Owner: "configd", Maintenance: true},
+		"/machine.MachineService/Copy":               {Owner: "hostd", Idempotent: true, ServerStreaming: true, Streaming: true},
+		"/cosi.resource.State/Watch":                 {Idempotent: true, ServerStreaming: true, Streaming: true},
+		"/cosi.resource.State/Create":                {},
+	} {
+		got := methods[name]
+		if got.Name != name || got.Owner != want.Owner || got.Idempotent != want.Idempotent ||
+			got.ServerStreaming != want.ServerStreaming || got.Streaming != want.Streaming || (want.Maintenance && !got.Maintenance) {
+			t.Errorf("%s is %+v", name, got)
+		}
+	}
+}
+
+func TestCleanRoles(t *testing.T) {
+	for _, tc := range []struct{ in, want []string }{
+		{[]string{"os:admin", "os:reader"}, []string{"os:admin", "os:reader"}},
+		{[]string{"os:admin,os:reader"}, []string{"os:admin", "os:reader"}},
+		{[]string{"os:admin, os:reader", "os:operator"}, []string{"os:admin", "os:reader", "os:operator"}},
+		{nil, nil},
+	} {
+		if got := access.CleanRoles(tc.in); !slices.Equal(got, tc.want) {
+			t.Errorf("%q gives %q", tc.in, got)
+		}
+	}
+}
