@@ -78,6 +78,10 @@ func (d Data) ClearNote() error {
 
 // WipeMember removes the member's files and keeps the intent.
 func (d Data) WipeMember() error {
+	if d.Dir == "" {
+		return errors.New("remove etcd member data: the data directory is not known")
+	}
+
 	if err := os.RemoveAll(d.member()); err != nil {
 		return fmt.Errorf("remove etcd member data: %w", err)
 	}

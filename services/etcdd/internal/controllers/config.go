@@ -1,0 +1,75 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"go.uber.org/zap"
+
+	machineconfig "github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/etcd"
+
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/spec"
+)
+
+// Config turns the machine configuration of a control plane node into EtcdConfigs.
+type Config struct {
+	// Missing hears what is wrong with the configuration.
+	Missing func(string)
+}
+
+// Name is the owner of the outputs.
+func (*Config) Name() string { return "etcdd.Config" }
+
+// Inputs of the controller.
+func (*Config) Inputs() []controller.Input {
+	return []controller.Input{input(config.NamespaceName, config.MachineConfigType, config.ActiveID)}
+}
+
+// Outputs of the controller.
+func (*Config) Outputs() []controller.Output { return exclusive(etcd.ConfigType) }
+
+// Run until ctx ends.
+func (c *Config) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
+	return each(ctx, r, func() error { return c.step(ctx, r) })
+}
+
+func (c *Config) step(ctx context.Context, r controller.Runtime) error {
+	mc, err := find[*config.MachineConfig](ctx, r, config.ActiveID)
+	if err != nil {
+		return err
+	}
+
+	out := etcd.NewConfig(etcd.NamespaceName, etcd.ConfigID)
+	if mc == nil {
+		return retire(ctx, r, out.Metadata())
+	}
+
+	parsed, err := machineconfig.Load(mc.TypedSpec().Data)
+	if err != nil {
+		return fmt.Errorf("load machine configuration: %w", err)
+	}
+
+	if !parsed.IsControlPlane() {
+		return retire(ctx, r, out.Metadata())
+	}
+
+	made := spec.Config(parsed)
+	// A wrong argument must not stop a member that runs with the last right ones.
+	if err = engine.CheckArgs(made.ExtraArgs); err != nil {
+		err = fmt.Errorf("cluster.etcd.extraArgs: %w", err)
+		c.Missing(err.Error())
+
+		return err
+	}
+
+	return safe.WriterModify(ctx, r, out, func(res *etcd.Config) error {
+		*res.TypedSpec() = made
+
+		return nil
+	})
+}

@@ -1,0 +1,177 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"go.uber.org/zap"
+
+	"github.com/dactyl-os/dactyl/proto/resource/cluster"
+	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
+	"github.com/dactyl-os/dactyl/proto/resource/etcd"
+	"github.com/dactyl-os/dactyl/proto/resource/network"
+
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/spec"
+)
+
+// Member hands the keeper what it needs and publishes the member it keeps.
+type Member struct {
+	Keeper  *keeper.Keeper
+	Changed <-chan struct{} // the keeper's status or Missing changed
+	DataDir string
+	Keys    engine.Keys
+	// Missing tells why there is no specification yet.
+	Missing func() string
+}
+
+// Name is the owner of the outputs.
+func (*Member) Name() string { return "etcdd.Member" }
+
+// Inputs of the controller.
+func (*Member) Inputs() []controller.Input {
+	return []controller.Input{
+		input(config.NamespaceName, config.MachineTypeType, config.MachineTypeID),
+		input(etcd.NamespaceName, etcd.SpecType, etcd.SpecID),
+		input(etcd.NamespaceName, etcd.PKIStatusType, etcd.PKIID),
+		input(cluster.NamespaceName, cluster.MemberType, ""),
+		input(network.NamespaceName, network.NodeAddressType, network.NodeAddressCurrentID),
+	}
+}
+
+// Outputs of the controller.
+func (*Member) Outputs() []controller.Output { return exclusive(etcd.MemberType) }
+
+// Run until ctx ends.
+func (c *Member) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.Changed:
+		case <-r.EventCh():
+		}
+
+		in, err := c.input(ctx, r)
+		if err != nil {
+			return err
+		}
+
+		c.Keeper.Set(in)
+
+		if err = c.publish(ctx, r); err != nil {
+			return err
+		}
+
+		r.ResetRestartBackoff()
+	}
+}
+
+func (c *Member) publish(ctx context.Context, r controller.Runtime) error {
+	out := etcd.NewMember(etcd.NamespaceName, etcd.LocalMemberID)
+
+	status := c.Keeper.Status()
+	if status.Member == 0 {
+		return retire(ctx, r, out.Metadata())
+	}
+
+	return safe.WriterModify(ctx, r, out, func(res *etcd.Member) error {
+		res.TypedSpec().MemberID = fmt.Sprintf("%016x", status.Member)
+
+		return nil
+	})
+}
+
+func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input, error) {
+	in := keeper.Input{ControlPlane: true, Settings: engine.Settings{DataDir: c.DataDir, Keys: c.Keys}}
+
+	machineType, err := find[*config.MachineType](ctx, r, config.MachineTypeID)
+	if err != nil {
+		return in, err
+	}
+
+	if machineType == nil || machineType.TypedSpec().Value == enums.MachineTypeUnknown {
+		in.Missing = "waiting for the machine configuration"
+
+		return in, nil
+	}
+
+	if machineType.TypedSpec().Value == enums.MachineTypeWorker {
+		in.ControlPlane = false
+
+		return in, nil
+	}
+
+	member, err := find[*etcd.Spec](ctx, r, etcd.SpecID)
+	if err != nil {
+		return in, err
+	}
+
+	keys, err := find[*etcd.PKIStatus](ctx, r, etcd.PKIID)
+	if err != nil {
+		return in, err
+	}
+
+	switch {
+	case member == nil:
+		in.Missing = c.Missing()
+	case keys == nil || !keys.TypedSpec().Ready:
+		in.Missing = "waiting for etcd's certificates"
+	default:
+		in.Settings = c.settings(member.TypedSpec(), keys.TypedSpec().Version)
+		in.Peers, err = peers(ctx, r, member.TypedSpec().AdvertisedAddresses)
+	}
+
+	return in, err
+}
+
+func (c *Member) settings(s *etcd.SpecSpec, ca string) engine.Settings {
+	return engine.Settings{
+		Name: s.Name, DataDir: c.DataDir, Keys: c.Keys, CA: ca, ExtraArgs: s.ExtraArgs,
+		ListenPeer:   urls(s.ListenPeerAddresses, engine.PeerPort),
+		ListenClient: urls(s.ListenClientAddresses, engine.ClientPort),
+		PeerURLs:     urls(s.AdvertisedAddresses, engine.PeerPort),
+		ClientURLs:   urls(s.AdvertisedAddresses, engine.ClientPort),
+	}
+}
+
+func urls(addrs []netip.Addr, port int) []string {
+	var out []string
+	for _, a := range addrs {
+		out = append(out, engine.URL(a.String(), port))
+	}
+
+	return out
+}
+
+func peers(ctx context.Context, r controller.Runtime, advertised []netip.Addr) ([]netip.Addr, error) {
+	list, err := safe.ReaderListAll[*cluster.Member](ctx, r)
+	if err != nil {
+		return nil, err
+	}
+
+	var members []cluster.MemberSpec
+	for m := range list.All() {
+		members = append(members, *m.TypedSpec())
+	}
+
+	current, err := find[*network.NodeAddress](ctx, r, network.NodeAddressCurrentID)
+	if err != nil {
+		return nil, err
+	}
+
+	own := advertised
+
+	if current != nil {
+		for _, p := range current.TypedSpec().Addresses {
+			own = append(own[:len(own):len(own)], p.Addr())
+		}
+	}
+
+	return spec.Peers(members, advertised, own), nil
+}

@@ -1,0 +1,103 @@
+package operators
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/dactyl-os/dactyl/proto/common"
+	"github.com/dactyl-os/dactyl/proto/machine"
+)
+
+// EtcdSnapshot streams the database, followed by its SHA-256 as etcdctl's snapshots have it.
+func (s *Server) EtcdSnapshot(_ *machine.EtcdSnapshotRequest, stream grpc.ServerStreamingServer[common.Data]) error {
+	m, err := s.Keeper.Running()
+	if err != nil {
+		return asStatus(err)
+	}
+
+	snapshot, err := m.Client().Snapshot(stream.Context())
+	if err != nil {
+		return asStatus(fmt.Errorf("snapshot etcd: %w", err))
+	}
+	defer snapshot.Close()
+
+	buffer := make([]byte, chunk)
+
+	for {
+		n, err := io.ReadFull(snapshot, buffer)
+		if n > 0 {
+			if sendErr := stream.Send(&common.Data{Bytes: buffer[:n]}); sendErr != nil {
+				return sendErr
+			}
+		}
+
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return asStatus(fmt.Errorf("snapshot etcd: %w", err))
+		}
+	}
+}
+
+// EtcdAlarmList lists the cluster's alarms.
+func (s *Server) EtcdAlarmList(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdAlarmListResponse, error) {
+	m, err := s.Keeper.Running()
+	if err != nil {
+		return nil, asStatus(err)
+	}
+
+	answer, err := m.Client().AlarmList(ctx)
+	if err != nil {
+		return nil, asStatus(fmt.Errorf("list etcd alarms: %w", err))
+	}
+
+	return &machine.EtcdAlarmListResponse{Messages: []*machine.EtcdAlarm{{MemberAlarms: alarms(answer.Alarms)}}}, nil
+}
+
+// EtcdAlarmDisarm disarms all alarms of the cluster and tells which they were.
+func (s *Server) EtcdAlarmDisarm(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdAlarmDisarmResponse, error) {
+	m, err := s.Keeper.Running()
+	if err != nil {
+		return nil, asStatus(err)
+	}
+
+	answer, err := m.Client().AlarmDisarm(ctx, &clientv3.AlarmMember{})
+	if err != nil {
+		return nil, asStatus(fmt.Errorf("disarm etcd alarms: %w", err))
+	}
+
+	return &machine.EtcdAlarmDisarmResponse{Messages: []*machine.EtcdAlarmDisarm{{MemberAlarms: alarms(answer.Alarms)}}}, nil
+}
+
+func alarms(list []*pb.AlarmMember) []*machine.EtcdMemberAlarm {
+	var out []*machine.EtcdMemberAlarm
+
+	for _, a := range list {
+		// The numbers are etcd's own: NONE, NOSPACE, CORRUPT.
+		out = append(out, &machine.EtcdMemberAlarm{MemberId: a.MemberID, Alarm: machine.EtcdMemberAlarm_AlarmType(a.Alarm)})
+	}
+
+	return out
+}
+
+// EtcdDefragment gives the local member's free space back to the file system.
+func (s *Server) EtcdDefragment(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdDefragmentResponse, error) {
+	m, err := s.Keeper.Running()
+	if err != nil {
+		return nil, asStatus(err)
+	}
+
+	if _, err = m.Client().Defragment(ctx, ""); err != nil {
+		return nil, asStatus(fmt.Errorf("defragment etcd: %w", err))
+	}
+
+	return &machine.EtcdDefragmentResponse{Messages: []*machine.EtcdDefragment{{}}}, nil
+}
