@@ -76,12 +76,10 @@ func publish(ctx context.Context, r controller.Runtime, view gossip.View) error 
 		}
 	}
 
-	if err := safe.CleanupOutputs[*cluster.Affiliate](ctx, r); err != nil {
-		return fmt.Errorf("withdraw affiliates: %w", err)
-	}
-
-	if err := safe.CleanupOutputs[*cluster.Member](ctx, r); err != nil {
-		return fmt.Errorf("withdraw members: %w", err)
+	// Both kinds in one call: it ends the tracking.
+	if err := r.CleanupOutputs(ctx,
+		cluster.NewAffiliate(cluster.NamespaceName, "").Metadata(), cluster.NewMember(cluster.NamespaceName, "").Metadata()); err != nil {
+		return fmt.Errorf("withdraw affiliates and members: %w", err)
 	}
 
 	return nil

@@ -76,12 +76,10 @@ func publishRoots(ctx context.Context, r controller.Runtime, machine *config.Con
 		}
 	}
 
-	if err := safe.CleanupOutputs[*secrets.EtcdRoot](ctx, r); err != nil {
-		return fmt.Errorf("withdraw the CA of etcd: %w", err)
-	}
-
-	if err := safe.CleanupOutputs[*secrets.KubernetesRoot](ctx, r); err != nil {
-		return fmt.Errorf("withdraw the CA of Kubernetes: %w", err)
+	// Both kinds in one call: it ends the tracking.
+	if err := r.CleanupOutputs(ctx,
+		secrets.NewEtcdRoot(secrets.NamespaceName, "").Metadata(), secrets.NewKubernetesRoot(secrets.NamespaceName, "").Metadata()); err != nil {
+		return fmt.Errorf("withdraw CAs: %w", err)
 	}
 
 	return nil
