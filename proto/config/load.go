@@ -24,13 +24,13 @@ func load(data []byte, ignore string) (*Config, error) {
 
 	docs, err := tree.Parse(data)
 	if err != nil {
-		l.problems.add(&Problem{Message: err.Error()})
+		l.problems.add(func() *Problem { return &Problem{Message: err.Error()} })
 
 		return nil, l.problems.err()
 	}
 
 	if len(docs) == 0 {
-		l.problems.add(&Problem{Message: "empty", Hint: "a configuration has at least one document"})
+		l.problems.add(func() *Problem { return &Problem{Message: "empty", Hint: "a configuration has at least one document"} })
 	}
 
 	for i, doc := range docs {
@@ -53,10 +53,11 @@ type loader struct {
 
 func (l *loader) document(number int, node *yaml.Node) {
 	kind := KindOf(node)
+	name := title(kind, tree.Text(node, "name"))
 
 	report := func(path *tree.Path, line int, message, hint string) {
-		l.problems.add(&Problem{
-			Document: number, Kind: title(kind, tree.Text(node, "name")), Path: path.String(), Line: line, Message: message, Hint: hint,
+		l.problems.add(func() *Problem {
+			return &Problem{Document: number, Kind: name, Path: path.String(), Line: line, Message: message, Hint: hint}
 		})
 	}
 
@@ -76,7 +77,7 @@ func (l *loader) document(number int, node *yaml.Node) {
 	target := reflect.New(schema)
 	decoder := tree.Decoder{Report: report, Ignore: l.ignore}
 	decoder.Deprecated = func(path *tree.Path, line int, message string) {
-		problem := Problem{Document: number, Kind: title(kind, ""), Path: path.String(), Line: line, Message: "deprecated", Hint: message}
+		problem := Problem{Document: number, Kind: name, Path: path.String(), Line: line, Message: "deprecated", Hint: message}
 		l.config.warnings = append(l.config.warnings, problem.Error())
 	}
 

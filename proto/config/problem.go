@@ -46,39 +46,47 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// problems collects without end and becomes an error.
-type problems struct{ all *multierror.Error }
+// maxProblems bounds what one hostile or foreign file can make an error cost.
+const maxProblems = 200
 
-func (p *problems) add(problem *Problem) { p.all = multierror.Append(p.all, problem) }
+// problems collects all that is found and becomes an error.
+type problems struct {
+	all   *multierror.Error
+	count int
+}
+
+// add takes a function, as finding the line of a problem that is not shown would be work for nothing.
+func (p *problems) add(problem func() *Problem) {
+	if p.count++; p.count <= maxProblems {
+		p.all = multierror.Append(p.all, problem())
+	}
+}
 
 func (p *problems) err() error {
 	if p.all == nil {
 		return nil
 	}
 
-	p.all.ErrorFormat = formatProblems
+	p.all.ErrorFormat = func(all []error) string { return formatProblems(all, p.count-len(all)) }
 
 	return p.all
 }
 
-func formatProblems(all []error) string {
+func formatProblems(all []error, more int) string {
 	if len(all) == 1 {
 		return "machine configuration: " + all[0].Error()
 	}
 
 	var b strings.Builder
 
-	fmt.Fprintf(&b, "machine configuration: %d problems", len(all))
+	fmt.Fprintf(&b, "machine configuration: %d problems", len(all)+more)
 
-	const shown = 100
-	for i, err := range all {
-		if i == shown {
-			fmt.Fprintf(&b, "\n  … and %d more", len(all)-shown)
-
-			break
-		}
-
+	for _, err := range all {
 		b.WriteString("\n  " + err.Error())
+	}
+
+	if more > 0 {
+		fmt.Fprintf(&b, "\n  … and %d more", more)
 	}
 
 	return b.String()

@@ -104,7 +104,7 @@ func (v *validator) problem(path *tree.Path, message, hint string) *Problem {
 }
 
 func (v *validator) fail(path *tree.Path, message, hint string) {
-	v.problems.add(v.problem(path, message, hint))
+	v.problems.add(func() *Problem { return v.problem(path, message, hint) })
 }
 
 func (v *validator) warn(path *tree.Path, message, hint string) {

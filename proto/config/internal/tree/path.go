@@ -2,7 +2,6 @@ package tree
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 
 	"go.yaml.in/yaml/v4"
@@ -38,7 +37,14 @@ func (p *Path) String() string {
 }
 
 func plainKey(key string) bool {
-	return regexp.MustCompile(`^[A-Za-z_$][A-Za-z0-9_-]*$`).MatchString(key)
+	for i, c := range key {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '$'
+		if !letter && (i == 0 || c != '-' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+
+	return key != ""
 }
 
 // Line finds the line of the path in a document, or of the nearest parent that is written there.

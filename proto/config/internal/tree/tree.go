@@ -127,20 +127,25 @@ type Pair struct{ Key, Value *yaml.Node }
 
 // Pairs lists a mapping's pairs, merge keys (<<) resolved; keys written in the mapping itself win.
 func Pairs(node *yaml.Node) []Pair {
-	var pairs, merged []Pair
+	pairs := make([]Pair, 0, len(node.Content)/2)
 
-	seen := map[string]bool{}
+	var merged []Pair
 
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		if key.ShortTag() == "!!merge" {
+		if key, value := node.Content[i], node.Content[i+1]; key.ShortTag() == "!!merge" {
 			merged = append(merged, mergedPairs(Resolve(value))...)
-
-			continue
+		} else {
+			pairs = append(pairs, Pair{key, value})
 		}
+	}
 
-		seen[key.Value] = true
-		pairs = append(pairs, Pair{key, value})
+	if merged == nil {
+		return pairs
+	}
+
+	seen := map[string]bool{}
+	for _, pair := range pairs {
+		seen[pair.Key.Value] = true
 	}
 
 	for _, pair := range merged {
