@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/tools/internal/client"
+	"github.com/dactyl-os/dactyl/tools/internal/progress"
+)
+
+// waitFlags are those of commands that take a node away for a while.
+type waitFlags struct {
+	wait, debug bool
+	timeout     time.Duration
+}
+
+func (f *waitFlags) add(cmd *cobra.Command, until string) {
+	cmd.Flags().BoolVar(&f.wait, "wait", true, "wait until "+until)
+	cmd.Flags().BoolVar(&f.debug, "debug", false, "print the kernel's log of a node that does not come back (with --wait)")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait (with --wait)")
+}
+
+func (a *app) rebootCommand() *cobra.Command {
+	var (
+		f    waitFlags
+		mode string
+	)
+	cmd := &cobra.Command{
+		Use: "reboot", Short: "Restart nodes", Args: cobra.NoArgs,
+		Example: "  dactylctl -n 10.5.0.5 reboot\n  dactylctl -n 10.5.0.2,10.5.0.3 reboot --wait=false",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			value, ok := machine.RebootRequest_Mode_value[strings.ToUpper(mode)]
+			if !ok {
+				return fmt.Errorf("unknown mode %q: it is default or powercycle", mode)
+			}
+			return a.takeAway(cmd, f, action{
+				doing: "rebooting",
+				ask: func(ctx context.Context, c *client.Client) error {
+					answer, err := c.Machine.Reboot(ctx, &machine.RebootRequest{Mode: machine.RebootRequest_Mode(value)})
+					return finish(c, answer.GetMessages(), err)
+				},
+				done: backAfter,
+			})
+		},
+	}
+	f.add(cmd, "the nodes are back")
+	cmd.Flags().StringVarP(&mode, "mode", "m", "default", "default or powercycle (through the firmware, without kexec)")
+	return cmd
+}
+
+func (a *app) shutdownCommand() *cobra.Command {
+	var (
+		f     waitFlags
+		force bool
+	)
+	cmd := &cobra.Command{
+		Use: "shutdown", Short: "Switch nodes off", Args: cobra.NoArgs, Example: "  dactylctl -n 10.5.0.5 shutdown",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.takeAway(cmd, f, action{
+				doing: "shutting down",
+				ask: func(ctx context.Context, c *client.Client) error {
+					answer, err := c.Machine.Shutdown(ctx, &machine.ShutdownRequest{Force: force})
+					return finish(c, answer.GetMessages(), err)
+				},
+				done: goneAfter,
+			})
+		},
+	}
+	f.add(cmd, "the nodes are off")
+	cmd.Flags().BoolVar(&force, "force", false, "do not move the node's work to others first")
+	return cmd
+}
+
+// action is one way to take a node away.
+type action struct {
+	doing string
+	ask   func(context.Context, *client.Client) error
+	// done looks at a node once and says what it is doing now.
+	done func(ctx context.Context, c *client.Client, bootID string) (doing string, done bool)
+}
+
+func (a *app) takeAway(cmd *cobra.Command, f waitFlags, act action) error {
+	return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
+		ctx, cancel := context.WithTimeout(ctx, f.timeout)
+		defer cancel()
+		var (
+			wg     sync.WaitGroup
+			board  = progress.New(a.err)
+			failed = make([]error, len(c.Targets()))
+		)
+		for i, node := range c.Targets() {
+			wg.Go(func() {
+				if err := takeAwayNode(c.ToNode(ctx, node), c, node, f, act, board); err != nil {
+					failed[i] = &client.NodeError{Node: node, Err: err}
+				}
+			})
+		}
+		wg.Wait()
+		return errors.Join(failed...)
+	})
+}
+
+func takeAwayNode(ctx context.Context, c *client.Client, node string, f waitFlags, act action, board *progress.Board) error {
+	before := ""
+	if f.wait {
+		var err error
+		if before, err = bootID(ctx, c); err != nil {
+			return fmt.Errorf("read the boot id: %w", err)
+		}
+	}
+	board.Set(node, act.doing)
+	if err := act.ask(ctx, c); err != nil && !(f.wait && status.Code(err) == codes.Unavailable) {
+		return err // a connection that breaks here may be the node going away already
+	}
+	if !f.wait {
+		return nil
+	}
+	for {
+		doing, done := act.done(ctx, c, before)
+		board.Set(node, doing)
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not done after %s: the node is %s", f.timeout, doing)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// look bounds one look at a node that is going away or coming back.
+const look = 3 * time.Second
+
+// bootID tells one start of the machine from another.
+func bootID(ctx context.Context, c *client.Client) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, look)
+	defer cancel()
+	stream, err := c.Machine.Read(ctx, &machine.ReadRequest{Path: "/proc/sys/kernel/random/boot_id"})
+	if err != nil {
+		return "", err
+	}
+	var id strings.Builder
+	err = copyData(c, stream, &id)
+	return strings.TrimSpace(id.String()), err
+}
+
+func backAfter(ctx context.Context, c *client.Client, before string) (string, bool) {
+	now, err := bootID(ctx, c)
+	switch {
+	case err != nil:
+		return "away", false
+	case now == before:
+		return "going down", false
+	}
+	stage, ready := machineStage(ctx, c)
+	switch {
+	case ready && stage == "running":
+		return "back and ready", true
+	case stage == "maintenance":
+		return "back, in maintenance mode", true
+	case stage == "":
+		return "starting", false
+	}
+	return stage, false
+}
+
+func goneAfter(ctx context.Context, c *client.Client, before string) (string, bool) {
+	now, err := bootID(ctx, c)
+	switch {
+	case err == nil && now != before:
+		return "back: it restarted instead of staying off", true
+	case err == nil:
+		return "going down", false
+	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
+		return "off", true
+	}
+	return "going down", false
+}
+
+// machineStage reads the MachineStatus.
+func machineStage(ctx context.Context, c *client.Client) (stage string, ready bool) {
+	ctx, cancel := context.WithTimeout(ctx, look)
+	defer cancel()
+	items, err := fetch(ctx, c, resource.NewMetadata("runtime", "MachineStatuses.runtime.talos.dev", "machine", resource.VersionUndefined))
+	if err != nil {
+		return "", false
+	}
+	spec, err := decodedSpec(items[0])
+	if err != nil {
+		return "", false
+	}
+	m, _ := spec.(map[string]any)
+	inner, _ := m["status"].(map[string]any)
+	stage, _ = m["stage"].(string)
+	ready, _ = inner["ready"].(bool)
+	return stage, ready
+}
