@@ -31,6 +31,8 @@ const (
 
 // New registers the gateway's tasks.
 func New(env *daemon.Env) error {
+	tune()
+
 	public, err := listen(env)
 	if err != nil {
 		return err

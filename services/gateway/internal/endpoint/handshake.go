@@ -20,7 +20,12 @@ import (
 )
 
 // handshakeTimeout bounds a handshake together with its wait for the first certificates.
-const handshakeTimeout = 10 * time.Second
+const (
+	handshakeTimeout = 10 * time.Second
+
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+)
 
 // Server gives the credentials of the public endpoint: the client certificate is verified in the handshake, which ends
 // with the TLS alert that tells the reason (expired certificate, unknown authority, certificate required, bad
@@ -51,30 +56,42 @@ func (c *serverCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 		return nil, nil, err
 	}
 
-	secured, info, err := credentials.NewTLS(material.serverConfig()).ServerHandshake(conn)
-	if err != nil {
+	secured := tls.Server(conn, material.serverConfig())
+
+	if err := secured.HandshakeContext(ctx); err != nil {
 		if !errors.Is(err, io.EOF) {
 			c.log.Info("handshake refused", "remote", conn.RemoteAddr(), "error", err)
+			linger(conn)
 		}
 
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("handshake: %w", err)
 	}
 
-	tlsInfo, ok := info.(credentials.TLSInfo)
-	if !ok {
-		return nil, nil, fmt.Errorf("handshake: unexpected %T", info)
-	}
+	info := &caller.AuthInfo{Caller: caller.FromChain(secured.ConnectionState().PeerCertificates), Local: conn.LocalAddr()}
+	info.State = secured.ConnectionState()
+	info.SecurityLevel = credentials.PrivacyAndIntegrity
 
-	who := caller.FromChain(tlsInfo.State.PeerCertificates)
-	trust := &trust{store: c.store, caller: who}
+	trust := &trust{store: c.store, caller: info.Caller}
 	trust.serial.Store(serial)
+	info.Check = trust.check
 
-	return secured, &caller.AuthInfo{TLSInfo: tlsInfo, Caller: who, Check: trust.check, Local: conn.LocalAddr()}, nil
+	return secured, info, nil
+}
+
+// linger keeps a refused connection until the client has read the alert. With TLS 1.3 the client believes that it is
+// connected and has sent its first calls: closing right away would reset the connection, and the client would see that
+// instead of the reason.
+func linger(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_, _ = io.CopyN(io.Discard, conn, lingerBytes)
+	}
 }
 
 func (m *Material) serverConfig() *tls.Config {
 	config := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
+		NextProtos:   []string{"h2"},
 		Certificates: []tls.Certificate{m.Server},
 		ClientCAs:    m.Accepted,
 		ClientAuth:   tls.RequireAndVerifyClientCert,

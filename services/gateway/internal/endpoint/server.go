@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +17,9 @@ import (
 const (
 	// drainTime is how long unary calls may take to end after SIGTERM; streams end at once.
 	drainTime = 3 * time.Second
+
+	// streamWorkers keep their grown stacks between calls; a call beyond them gets a goroutine of its own.
+	streamWorkers = 32
 
 	maxStreams = 4096
 	maxHeaders = 64 << 10
@@ -43,8 +45,8 @@ func NewServer(store *Store, log *slog.Logger, handler grpc.StreamHandler) *grpc
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
-		// Workers keep their grown stacks; fixed windows save the pings that would measure them.
-		grpc.NumStreamWorkers(uint32(2*runtime.GOMAXPROCS(0))),
+		// Fixed windows save the pings that would measure them.
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.SharedWriteBuffer(true),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),

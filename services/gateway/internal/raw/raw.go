@@ -38,11 +38,11 @@ func (f *Frame) Free() {
 	f.data = nil
 }
 
-// Codec implements encoding.CodecV2 for frames. It calls itself "proto" because that is what the bytes are.
+// Codec implements encoding.CodecV2 for frames.
 type Codec struct{}
 
-// Name is the content subtype that peers see.
-func (Codec) Name() string { return "proto" }
+// Name is the content subtype that peers see: none means protobuf, and costs nothing to write.
+func (Codec) Name() string { return "" }
 
 // Marshal shares the frame's buffers with the transport; the frame keeps its own reference, so it can be sent again.
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {

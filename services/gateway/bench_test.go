@@ -1,0 +1,246 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cosi-project/runtime/api/v1alpha1"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/proto/resource"
+	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
+	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+)
+
+// The test binary runs itself again as two small daemons built on the kit: init for Version, networkd for resources.
+const benchVariable = "GATEWAY_BENCH_DAEMON"
+
+const benchItems = 135
+
+// benchTime is how long each measurement takes.
+func benchTime() time.Duration {
+	if own, err := time.ParseDuration(os.Getenv("GATEWAY_BENCH_TIME")); err == nil {
+		return own
+	}
+
+	return 3 * time.Second
+}
+
+func serveBench() int {
+	name := os.Getenv(benchVariable)
+
+	if err := resource.Register(); err != nil {
+		return 1
+	}
+
+	return daemon.Main(name, func(env *daemon.Env) error {
+		if name == "init" {
+			machine.RegisterMachineServiceServer(env.Server(), versionServer{})
+
+			return nil
+		}
+
+		for i := range benchItems {
+			res := network.NewAddressStatus("network", fmt.Sprintf("eth0/10.5.%d.1/24", i))
+			res.TypedSpec().LinkName = "eth0"
+
+			if err := env.Local().Create(context.Background(), res); err != nil {
+				return err
+			}
+		}
+
+		return nil
+	})
+}
+
+type versionServer struct {
+	machine.UnimplementedMachineServiceServer
+}
+
+func (versionServer) Version(context.Context, *emptypb.Empty) (*machine.VersionResponse, error) {
+	return &machine.VersionResponse{Messages: []*machine.Version{{
+		Version:  &machine.VersionInfo{Tag: "v1.8.4", Sha: "abcdef0", Built: "", GoVersion: "go1.26", Os: "linux", Arch: "amd64"},
+		Platform: &machine.PlatformInfo{Name: "container", Mode: "container"},
+		Features: &machine.FeaturesInfo{Rbac: true},
+	}}}, nil
+}
+
+func benchNode(b *testing.B, authority *fake.Authority, address, port string) *node {
+	b.Helper()
+
+	n := newNode(b, address, port)
+	fake.PublishConfig(b, n.configd)
+	fake.PublishAPI(b, n.trustd, authority.Server(b, address), authority.Client(b, access.Impersonator), authority)
+
+	for _, name := range []string{"init", "networkd"} {
+		start(b, []string{benchVariable + "=" + name}, os.Args[0], "--run-dir", n.runDir, "--state-dir", b.TempDir())
+	}
+
+	n.startGateway(b)
+
+	return n
+}
+
+func socket(b *testing.B, n *node, owner string) *grpc.ClientConn {
+	b.Helper()
+
+	conn, err := grpc.NewClient("unix:"+n.runDir+"/"+owner+".sock", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+
+	b.Cleanup(func() { _ = conn.Close() })
+
+	return conn
+}
+
+// BenchmarkGateway compares each path with the same call straight to the daemon's socket.
+func BenchmarkGateway(b *testing.B) {
+	authority := fake.NewAuthority(b)
+	first := benchNode(b, authority, "127.0.0.2", "0")
+	second := benchNode(b, authority, "127.0.0.3", first.port())
+	admin := first.client(b, authority, access.Admin)
+
+	for _, n := range []*node{first, second} {
+		conn := n.client(b, authority, access.Admin)
+		await(b, 10*time.Second, func() error { return version(within(b, time.Second), conn) })
+	}
+
+	for _, path := range []struct {
+		name  string
+		conn  *grpc.ClientConn
+		pairs []string
+	}{
+		{"direct", socket(b, first, "init"), nil},
+		{"local", admin, nil},
+		{"self", admin, []string{"nodes", "127.0.0.2"}},
+		{"node", admin, []string{"nodes", "127.0.0.3"}},
+	} {
+		ctx := within(b, time.Hour, path.pairs...)
+		call := func() error { return version(ctx, path.conn) }
+
+		b.Run("Version/1/"+path.name, func(b *testing.B) { measure(b, first, 1, call) })
+		b.Run("Version/16/"+path.name, func(b *testing.B) { measure(b, first, 16, call) })
+	}
+
+	for _, path := range []struct {
+		name string
+		conn *grpc.ClientConn
+	}{{"direct", socket(b, first, "networkd")}, {"local", admin}} {
+		client := v1alpha1.NewStateClient(path.conn)
+		ctx := within(b, time.Hour)
+
+		b.Run("Get/"+path.name, func(b *testing.B) {
+			measure(b, first, 1, func() error {
+				_, err := client.Get(ctx, &v1alpha1.GetRequest{Namespace: "network", Type: network.AddressStatusType, Id: "eth0/10.5.7.1/24"})
+
+				return err
+			})
+		})
+		b.Run("List/"+path.name, func(b *testing.B) { measure(b, first, 1, func() error { return list(ctx, client) }) })
+	}
+}
+
+func list(ctx context.Context, client v1alpha1.StateClient) error {
+	stream, err := client.List(ctx, &v1alpha1.ListRequest{Namespace: "network", Type: network.AddressStatusType})
+	if err != nil {
+		return err
+	}
+
+	for count := 0; ; count++ {
+		_, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			if count != benchItems {
+				return fmt.Errorf("got %d items", count)
+			}
+
+			return nil
+		}
+
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// measure runs callers side by side for a fixed time and reports calls/s, p50, p99 and the processor time that each call
+// costs the first gateway and the client: those two tell something even on a busy machine.
+func measure(b *testing.B, n *node, callers int, call func() error) {
+	b.Helper()
+
+	var (
+		group  sync.WaitGroup
+		mu     sync.Mutex
+		all    []time.Duration
+		failed error
+	)
+
+	begin, duration := time.Now(), benchTime()
+	own, gateway := processor(b, os.Getpid()), processor(b, n.gateway.cmd.Process.Pid)
+
+	for range callers {
+		group.Go(func() {
+			var own []time.Duration
+
+			for time.Since(begin) < duration {
+				start := time.Now()
+
+				if err := call(); err != nil {
+					failed = err
+
+					break
+				}
+
+				own = append(own, time.Since(start))
+			}
+
+			mu.Lock()
+			all = append(all, own...)
+			mu.Unlock()
+		})
+	}
+
+	group.Wait()
+
+	if failed != nil || len(all) == 0 {
+		b.Fatal(failed)
+	}
+
+	calls := time.Duration(len(all))
+	own, gateway = processor(b, os.Getpid())-own, processor(b, n.gateway.cmd.Process.Pid)-gateway
+
+	slices.Sort(all)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(len(all))/duration.Seconds(), "calls/s")
+	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64((own / calls).Microseconds()), "client-µs")
+	b.ReportMetric(float64((gateway / calls).Microseconds()), "gateway-µs")
+}
+
+// processor gives the processor time that a process has used.
+func processor(b *testing.B, pid int) time.Duration {
+	b.Helper()
+
+	var clock unix.Timespec
+
+	// The clock of another process has its complemented number above the bits that tell its kind (clock_getcpuclockid).
+	if err := unix.ClockGettime(int32(^pid<<3|2), &clock); err != nil {
+		b.Fatal(err)
+	}
+
+	return time.Duration(clock.Nano())
+}
