@@ -1,0 +1,72 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"go.uber.org/zap"
+
+	timeres "github.com/dactyl-os/dactyl/proto/resource/time"
+
+	"github.com/dactyl-os/dactyl/services/timed/internal/clock"
+)
+
+// adjtimeInterval is how often the kernel's view of the clock is published.
+const adjtimeInterval = 30 * time.Second
+
+// Adjtime publishes the kernel's view of the clock.
+//
+// Inputs: the kernel. Output: AdjtimeStatus.
+type Adjtime struct{ Read func() (clock.Status, error) }
+
+// Name implements controller.Controller.
+func (*Adjtime) Name() string { return "time.AdjtimeController" }
+
+// Inputs implements controller.Controller.
+func (*Adjtime) Inputs() []controller.Input { return nil }
+
+// Outputs implements controller.Controller.
+func (*Adjtime) Outputs() []controller.Output {
+	return []controller.Output{{Type: timeres.AdjtimeStatusType, Kind: controller.OutputExclusive}}
+}
+
+// Run publishes until ctx ends.
+func (c *Adjtime) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
+	tick := time.NewTicker(adjtimeInterval)
+	defer tick.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.EventCh():
+		case <-tick.C:
+		}
+
+		if err := c.publish(ctx, r); err != nil {
+			return err
+		}
+
+		r.ResetRestartBackoff()
+	}
+}
+
+func (c *Adjtime) publish(ctx context.Context, w controller.Writer) error {
+	s, err := c.Read()
+	if err != nil {
+		return err
+	}
+
+	id := timeres.NewAdjtimeStatus(timeres.NamespaceName, timeres.AdjtimeStatusID)
+
+	return safe.WriterModify(ctx, w, id, func(r *timeres.AdjtimeStatus) error {
+		*r.TypedSpec() = timeres.AdjtimeStatusSpec{
+			Offset: s.Offset, FrequencyAdjustmentRatio: s.FrequencyRatio, MaxError: s.MaxError, EstError: s.EstError,
+			Status: s.Flags, Constant: s.Constant, SyncStatus: s.Synced, State: s.State,
+		}
+
+		return nil
+	})
+}
