@@ -42,6 +42,8 @@ func Options() []grpc.DialOption {
 			grpc.MaxCallSendMsgSize(MaxMessage),
 		),
 		grpc.WithSharedWriteBuffer(true),
+		grpc.WithStaticStreamWindowSize(256 << 10),
+		grpc.WithStaticConnWindowSize(1 << 20),
 		grpc.WithReadBufferSize(bufferSize),
 		grpc.WithWriteBufferSize(bufferSize),
 		grpc.WithIdleTimeout(0),
