@@ -3,8 +3,9 @@ package networkd
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
@@ -29,8 +30,8 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	line, err := os.ReadFile(env.Path("proc", "cmdline"))
-	if err != nil && !os.IsNotExist(err) {
+	params, err := cmdline.Read(env.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read kernel command line: %w", err)
 	}
 
@@ -41,7 +42,7 @@ func New(env *daemon.Env) error {
 
 	configure := controllers.NewConfigure(controllers.Configure{
 		Conn:    conn,
-		Cmdline: cmdline.Parse(string(line)),
+		Cmdline: params,
 		Memory:  remembered,
 		Host:    host.Host{Root: env.Root},
 		Sysfs:   env.Path("sys"),

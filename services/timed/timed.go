@@ -2,7 +2,9 @@
 package timed
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -19,12 +21,12 @@ const SetClockEnv = "DACTYL_SET_CLOCK"
 
 // New wires the daemon.
 func New(env *daemon.Env) error {
-	line, err := os.ReadFile(env.Path("proc", "cmdline"))
-	if err != nil && !os.IsNotExist(err) {
+	params, err := cmdline.Read(env.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read kernel command line: %w", err)
 	}
 
-	platform, _ := cmdline.Parse(string(line)).First("talos.platform")
+	platform := params.Last(cmdline.Platform)
 	allowed := maySet(env, platform)
 	system := clock.New(allowed)
 

@@ -38,6 +38,9 @@ const (
 	retryMax   = 30 * time.Second
 )
 
+// answerTimeout bounds the wait for configd.
+const answerTimeout = 2 * time.Second
+
 // rounds bounds how often the plan is made anew within one reconciliation: an operation may have side effects.
 const rounds = 3
 
@@ -176,11 +179,19 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 
 // machineConfig gives the active configuration, nil when there is none.
 func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*machineconfig.Config, error) {
-	res, err := safe.ReaderGetByID[*config.MachineConfig](ctx, r, config.ActiveID)
+	// The network must come up from the kernel command line even when configd does not: its configuration is an event.
+	asked, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+
+	res, err := safe.ReaderGetByID[*config.MachineConfig](asked, r, config.ActiveID)
 
 	switch {
 	case state.IsNotFoundError(err):
 		return nil, nil
+	case err != nil && ctx.Err() == nil && asked.Err() != nil:
+		c.Log.Warn("configd does not answer, going on with what is known", "after", answerTimeout)
+
+		return c.parsed.config, nil
 	case err != nil:
 		return nil, fmt.Errorf("read machine configuration: %w", err)
 	}
