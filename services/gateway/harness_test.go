@@ -337,6 +337,10 @@ func version(ctx context.Context, conn *grpc.ClientConn) error {
 	return err
 }
 
+func metadataPairs(ctx context.Context, pairs ...string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, pairs...)
+}
+
 func contains(log *safeBuffer, text string) error {
 	if !strings.Contains(log.String(), text) {
 		return fmt.Errorf("%q is not in the log:\n%s", text, log)
