@@ -1,0 +1,223 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/config/clientconfig"
+	"github.com/dactyl-os/dactyl/proto/config/generate"
+	"github.com/dactyl-os/dactyl/proto/config/patch"
+	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
+)
+
+// writeConfigs makes the cluster's secrets and configurations, and each node's own, unless a run before has.
+func (c *Cluster) writeConfigs(spec *Spec) error {
+	out, err := c.configs(spec)
+	if err != nil {
+		return err
+	}
+
+	client, err := out.Client.Bytes()
+	if err != nil {
+		return err
+	}
+
+	for name, data := range map[string][]byte{"controlplane.yaml": out.ControlPlane, "worker.yaml": out.Worker, "talosconfig": client} {
+		if err := atomicfile.Write(filepath.Join(c.dir, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+
+	for _, m := range c.Machines() {
+		if err := m.writeConfig(spec, out); err != nil {
+			return fmt.Errorf("configure %s: %w", m.Name, err)
+		}
+	}
+
+	return nil
+}
+
+// configs reads the configurations from the input directory, or generates them from secrets that are kept.
+func (c *Cluster) configs(spec *Spec) (*generate.Output, error) {
+	if spec.InputDir != "" {
+		return inputs(spec.InputDir)
+	}
+
+	bundle, err := c.secrets()
+	if err != nil {
+		return nil, err
+	}
+
+	return generate.Config(generate.Input{
+		ClusterName: c.Name, Endpoint: "https://" + net.JoinHostPort(c.Endpoint, strconv.Itoa(spec.ControlPlanePort)), Bundle: bundle,
+		KubernetesVersion: spec.KubernetesVersion, DNSDomain: spec.DNSDomain, InstallImage: spec.InstallImage,
+		RegistryMirrors: spec.RegistryMirrors, ClientEndpoints: c.ControlPlanes(), NoDiscovery: spec.NoDiscovery, KubeSpan: spec.KubeSpan,
+		AllowSchedulingOnControlPlanes: spec.Workers == 0,
+	})
+}
+
+func inputs(dir string) (*generate.Output, error) {
+	controlPlane, err := os.ReadFile(filepath.Join(dir, "controlplane.yaml"))
+	worker, err1 := os.ReadFile(filepath.Join(dir, "worker.yaml"))
+	client, err2 := clientconfig.Read(filepath.Join(dir, "talosconfig"))
+
+	if err := errors.Join(err, err1, err2); err != nil {
+		return nil, fmt.Errorf("read --input-dir: %w", err)
+	}
+
+	return &generate.Output{ControlPlane: controlPlane, Worker: worker, Client: client}, nil
+}
+
+func (c *Cluster) secrets() (*generate.Bundle, error) {
+	path := filepath.Join(c.dir, "secrets.yaml")
+
+	data, err := os.ReadFile(path)
+	if err == nil {
+		return generate.LoadBundle(data)
+	}
+
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read secrets: %w", err)
+	}
+
+	bundle, err := generate.NewBundle(time.Now())
+	if err != nil {
+		return nil, err
+	}
+
+	if data, err = bundle.Bytes(); err != nil {
+		return nil, err
+	}
+
+	return bundle, atomicfile.Write(path, data, 0o600)
+}
+
+// writeConfig patches the machine type's configuration for one node and puts it where the node looks for it. Once the
+// node has a configuration that one counts: it may have been changed through the API.
+func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
+	data, patches := out.ControlPlane, spec.ControlPlanePatches
+	if m.Type == "worker" {
+		data, patches = out.Worker, spec.WorkerPatches
+	}
+
+	// The node's name comes first, so that a patch may give another.
+	texts := append([]string{"machine: {network: {hostname: " + m.Name + "}}"}, append(append([]string{}, spec.Patches...), patches...)...)
+	if len(m.cluster.Nameservers) > 0 {
+		texts = append([]string{fmt.Sprintf("machine: {network: {nameservers: [%s]}}", join(m.cluster.Nameservers))}, texts...)
+	}
+
+	loaded, err := patch.LoadAll(texts)
+	if err != nil {
+		return fmt.Errorf("--config-patch: %w", err)
+	}
+
+	if data, err = patch.Apply(data, loaded...); err != nil {
+		return fmt.Errorf("--config-patch: %w", err)
+	}
+
+	parsed, err := config.Load(data)
+	if err != nil {
+		return err
+	}
+
+	if _, err := parsed.Validate(config.Container); err != nil {
+		return err
+	}
+
+	if err := os.MkdirAll(m.stateDir(), 0o755); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+
+	if err := atomicfile.Write(filepath.Join(m.dir(), "config.yaml"), data, 0o600); err != nil {
+		return err
+	}
+
+	path := filepath.Join(m.stateDir(), "config.yaml")
+	if _, err := os.Stat(path); err == nil || spec.NoConfig || spec.ApplyConfig {
+		return nil
+	}
+
+	return atomicfile.Write(path, data, 0o600)
+}
+
+func join(list []string) string {
+	var out string
+
+	for i, s := range list {
+		if i > 0 {
+			out += ", "
+		}
+
+		out += strconv.Quote(s)
+	}
+
+	return out
+}
+
+// mergeClient adds the cluster's context to the user's client configuration and selects it.
+func (c *Cluster) mergeClient() error {
+	own, err := clientconfig.Read(filepath.Join(c.dir, "talosconfig"))
+	if err != nil {
+		return err
+	}
+
+	file, err := clientconfig.Read(c.ClientConfig)
+	if err != nil {
+		return err
+	}
+
+	c.Context = own.Context
+	for _, rename := range file.Merge(own) {
+		if rename.From == own.Context {
+			c.Context = rename.To
+		}
+	}
+
+	if err := file.Write(c.ClientConfig); err != nil {
+		return err
+	}
+
+	return c.save()
+}
+
+// unmergeClient takes the cluster's context out again, and the file away when nothing is left in it.
+func (c *Cluster) unmergeClient() error {
+	own, err := clientconfig.Read(filepath.Join(c.dir, "talosconfig"))
+	if err != nil || own.Contexts[own.Context] == nil {
+		return err
+	}
+
+	file, err := clientconfig.Read(c.ClientConfig)
+	if err != nil {
+		return err
+	}
+
+	merged := file.Contexts[c.Context]
+	if merged == nil || merged.CA != own.Contexts[own.Context].CA {
+		return nil // the user has put another one there
+	}
+
+	delete(file.Contexts, c.Context)
+
+	if len(file.Contexts) == 0 {
+		return os.Remove(c.ClientConfig)
+	}
+
+	if file.Context == c.Context {
+		file.Context = ""
+		for name := range file.Contexts {
+			if file.Context == "" || name < file.Context {
+				file.Context = name
+			}
+		}
+	}
+
+	return file.Write(c.ClientConfig)
+}
