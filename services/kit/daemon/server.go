@@ -50,8 +50,8 @@ func newServer(env *Env, streams context.Context) *grpc.Server {
 		grpc.MaxSendMsgSize(dial.MaxMessage),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.SharedWriteBuffer(true),
-		grpc.StaticStreamWindowSize(256 << 10),
-		grpc.StaticConnWindowSize(1 << 20),
+		grpc.StaticStreamWindowSize(256<<10),
+		grpc.StaticConnWindowSize(1<<20),
 		grpc.ReadBufferSize(bufferSize),
 		grpc.WriteBufferSize(bufferSize),
 	)
