@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -86,7 +87,7 @@ func benchNode(b *testing.B, authority *fake.Authority, address, port string) *n
 	fake.PublishAPI(b, n.trustd, authority.Server(b, address), authority.Client(b, access.Impersonator), authority)
 
 	for _, name := range []string{"init", "networkd"} {
-		start(b, []string{benchVariable + "=" + name}, os.Args[0], "--run-dir", n.runDir, "--state-dir", b.TempDir())
+		start(b, exec.Command(os.Args[0], "--run-dir", n.runDir, "--state-dir", b.TempDir()), benchVariable+"="+name)
 	}
 
 	n.startGateway(b)

@@ -130,20 +130,20 @@ func (b *safeBuffer) String() string {
 	return b.buf.String()
 }
 
-func start(t testing.TB, env []string, name string, args ...string) *process {
+func start(t testing.TB, cmd *exec.Cmd, env ...string) *process {
 	t.Helper()
 
-	p := &process{cmd: exec.Command(name, args...), log: &safeBuffer{}, done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stderr = p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p := &process{cmd: cmd, log: &safeBuffer{}, done: make(chan struct{})}
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = p.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 
-	if err := p.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 
 	go func() {
-		_ = p.cmd.Wait()
+		_ = cmd.Wait()
 
 		close(p.done)
 	}()
@@ -152,7 +152,7 @@ func start(t testing.TB, env []string, name string, args ...string) *process {
 		p.kill()
 
 		if t.Failed() {
-			t.Logf("%s wrote:\n%s", filepath.Base(name), p.log)
+			t.Logf("%s wrote:\n%s", filepath.Base(cmd.Path), p.log)
 		}
 	})
 
@@ -205,9 +205,8 @@ func (n *node) port() string {
 func (n *node) startOwners(t testing.TB) {
 	t.Helper()
 
-	n.owners = start(t, []string{
-		ownersVariable + "=init,hostd,networkd,timed,discoveryd,etcdd,podd,diskd,extd", runDirVariable + "=" + n.runDir,
-	}, os.Args[0])
+	n.owners = start(t, exec.Command(os.Args[0]),
+		ownersVariable+"=init,hostd,networkd,timed,discoveryd,etcdd,podd,diskd,extd", runDirVariable+"="+n.runDir)
 
 	await(t, 10*time.Second, func() error {
 		_, err := os.Stat(filepath.Join(n.runDir, "extd.sock"))
@@ -241,33 +240,11 @@ func (n *node) startGateway(t testing.TB) {
 
 	defer own.Close()
 
-	p := &process{log: &safeBuffer{}, done: make(chan struct{})}
 	args := append(strings.Fields(os.Getenv("GATEWAY_ARGS")), "--run-dir", n.runDir, "--state-dir", t.TempDir())
-	p.cmd = exec.Command(binary(t), args...)
-	p.cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=gateway:tcp:50000")
-	p.cmd.ExtraFiles = []*os.File{own, public}
-	p.cmd.Stderr = p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd := exec.Command(binary(t), args...)
+	cmd.ExtraFiles = []*os.File{own, public}
 
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-
-	go func() {
-		_ = p.cmd.Wait()
-
-		close(p.done)
-	}()
-
-	n.gateway = p
-
-	t.Cleanup(func() {
-		p.kill()
-
-		if t.Failed() {
-			t.Logf("gateway wrote:\n%s", p.log)
-		}
-	})
+	n.gateway = start(t, cmd, "LISTEN_FDS=2", "LISTEN_FDNAMES=gateway:tcp:50000")
 }
 
 func (n *node) dial(t testing.TB, config *tls.Config) *grpc.ClientConn {
