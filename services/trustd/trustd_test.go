@@ -350,3 +350,34 @@ func TestRotation(t *testing.T) {
 		t.Error("dropping the old CA changed more than that")
 	}
 }
+
+// A machine without a configuration shows a certificate of its own making; its
+// fingerprint, which somebody may have written down, survives a crash.
+func TestMaintenance(t *testing.T) {
+	t.Parallel()
+
+	daemon := kittest.Start(t, pkg, kittest.Options{NS: lan(t, 1)[0]})
+	st := states(t, daemon)
+
+	certs := await(t, st, secrets.MaintenanceServiceID, "the certificate of maintenance mode", func(c *secrets.MaintenanceServiceCerts) bool {
+		return c.TypedSpec().Server != nil
+	}).TypedSpec()
+
+	contains(t, verify(t, certs.CA.Crt, certs.Server, "sslserver"), "IP Address:127.0.0.1", "DNS:localhost")
+
+	if _, err := safe.StateGetByID[*secrets.APICerts](t.Context(), st, secrets.APIID); !state.IsNotFoundError(err) {
+		t.Errorf("API certificates without a configuration: %v", err)
+	}
+
+	kittest.Await(t, patient, "the snapshot", func() bool {
+		_, err := os.Stat(filepath.Join(daemon.RunDir, "trustd.resources"))
+
+		return err == nil
+	})
+	daemon.Restart()
+
+	again := await(t, st, secrets.MaintenanceServiceID, "the same certificate", func(*secrets.MaintenanceServiceCerts) bool { return true }).TypedSpec()
+	if !bytes.Equal(again.Server.Crt, certs.Server.Crt) {
+		t.Error("a restart changed the fingerprint")
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/spec"
+	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
 // Config shows what the machine configuration says about the cluster.
@@ -72,7 +73,7 @@ func machineConfigInput() controller.Input {
 // machineConfig gives nil as long as the machine has no configuration.
 func machineConfig(ctx context.Context, r controller.Reader) (*config.Config, error) {
 	stored, err := safe.ReaderGetByID[*configres.MachineConfig](ctx, r, configres.ActiveID)
-	if state.IsNotFoundError(err) {
+	if absent(err) {
 		return nil, nil //nolint:nilnil // both absent is a state of its own
 	}
 
@@ -87,6 +88,9 @@ func machineConfig(ctx context.Context, r controller.Reader) (*config.Config, er
 
 	return parsed, nil
 }
+
+// absent also holds for what belongs to a daemon that does not run here.
+func absent(err error) bool { return state.IsNotFoundError(err) || router.IsNoOwner(err) }
 
 // eachEvent runs the step at the start and on every change of an input.
 func eachEvent(ctx context.Context, r controller.Runtime, step func() error) error {

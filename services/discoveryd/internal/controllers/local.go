@@ -8,7 +8,6 @@ import (
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/safe"
-	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/siderolabs/gen/optional"
 	"go.uber.org/zap"
 
@@ -72,7 +71,7 @@ func readNode(ctx context.Context, r controller.Reader) (spec.Node, error) {
 	var node spec.Node
 
 	hostname, err := safe.ReaderGetByID[*network.HostnameStatus](ctx, r, network.HostnameID)
-	if err != nil && !state.IsNotFoundError(err) {
+	if err != nil && !absent(err) {
 		return node, fmt.Errorf("read hostname: %w", err)
 	}
 
@@ -93,7 +92,7 @@ func readNode(ctx context.Context, r controller.Reader) (spec.Node, error) {
 
 func addresses(ctx context.Context, r controller.Reader, id resource.ID) ([]netip.Addr, error) {
 	found, err := safe.ReaderGetByID[*network.NodeAddress](ctx, r, id)
-	if state.IsNotFoundError(err) {
+	if absent(err) {
 		return nil, nil
 	}
 

@@ -124,36 +124,49 @@ func (ctrl *API) certificates(
 // controlPlanes are the hosts to ask for a signature: the members that are
 // control planes, then the control plane endpoint, without this machine.
 func controlPlanes(ctx context.Context, r controller.Reader) ([]string, error) {
-	var hosts []string
+	var own []netip.Addr
+
+	if stored := known[*network.NodeAddress](ctx, r, network.NodeAddressCurrentID); stored != nil {
+		for _, prefix := range stored.TypedSpec().Addresses {
+			own = append(own, prefix.Addr())
+		}
+	}
 
 	machine, err := machineConfig(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 
-	own, err := get[*network.NodeAddress](ctx, r, network.NodeAddressCurrentID)
-	if err != nil {
-		return nil, err
-	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 
+	// Without discovery there are no members, and the endpoint is all there is.
 	members, err := safe.ReaderListAll[*cluster.Member](ctx, r)
 	if err != nil {
-		return nil, fmt.Errorf("list members: %w", err)
+		members = safe.List[*cluster.Member]{}
 	}
 
-	for member := range members.All() {
+	return hosts(slices.Collect(members.All()), own, spec.ClusterEndpoint(machine)), nil
+}
+
+func hosts(members []*cluster.Member, own []netip.Addr, endpoint string) []string {
+	var list []string
+
+	for _, member := range members {
 		if member.TypedSpec().MachineType != enums.MachineTypeControlPlane {
 			continue
 		}
 
 		for _, addr := range member.TypedSpec().Addresses {
-			hosts = append(hosts, addr.String())
+			if !slices.Contains(own, addr) {
+				list = append(list, addr.String())
+			}
 		}
 	}
 
-	hosts = append(hosts, spec.ClusterEndpoint(machine))
+	if endpoint != "" && !slices.Contains(list, endpoint) {
+		list = append(list, endpoint)
+	}
 
-	return slices.DeleteFunc(slices.Compact(hosts), func(host string) bool {
-		return host == "" || own != nil && slices.ContainsFunc(own.TypedSpec().Addresses, func(p netip.Prefix) bool { return p.Addr().String() == host })
-	}), nil
+	return list
 }

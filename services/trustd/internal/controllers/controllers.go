@@ -22,6 +22,7 @@ import (
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/router"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 )
@@ -143,20 +144,34 @@ func machineConfig(ctx context.Context, r controller.Reader) (*config.Config, er
 	return parsed, nil
 }
 
-// get gives nil when there is none.
+// readTime bounds a question to another daemon: one that hangs must not keep
+// this machine without certificates.
+const readTime = 2 * time.Second
+
+// get gives nil when there is none, also when its owner does not run here.
 func get[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id resource.ID) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+
+	var none T
+
 	found, err := safe.ReaderGetByID[T](ctx, r, id)
-	if state.IsNotFoundError(err) {
-		var none T
 
+	switch {
+	case state.IsNotFoundError(err) || router.IsNoOwner(err):
 		return none, nil
-	}
-
-	if err != nil {
-		return found, fmt.Errorf("read %s: %w", id, err)
+	case err != nil:
+		return none, fmt.Errorf("read %s %s: %w", none.ResourceDefinition().Type, id, err)
 	}
 
 	return found, nil
+}
+
+// known is get for what can be done without when its owner does not answer.
+func known[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id resource.ID) T {
+	found, _ := get[T](ctx, r, id)
+
+	return found
 }
 
 // each runs the step at the start, on every change of an input and every

@@ -9,6 +9,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/safe"
 	"go.uber.org/zap"
 
+	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
@@ -47,7 +48,7 @@ func (ctrl *Maintenance) Run(ctx context.Context, r controller.Runtime, _ *zap.L
 			return err
 		}
 
-		machine, err := machineConfig(ctx, r)
+		machine, err := get[*configres.MachineConfig](ctx, r, configres.ActiveID)
 		if err != nil {
 			return err
 		}

@@ -87,15 +87,11 @@ func readSANs(ctx context.Context, r controller.Reader) (sans secrets.CertSANSpe
 		root = *stored.TypedSpec()
 	}
 
-	if stored, err := get[*network.HostnameStatus](ctx, r, network.HostnameID); err != nil {
-		return sans, false, err
-	} else if stored != nil {
+	if stored := known[*network.HostnameStatus](ctx, r, network.HostnameID); stored != nil {
 		host, domain = stored.TypedSpec().Hostname, stored.TypedSpec().Domainname
 	}
 
-	if stored, err := get[*network.NodeAddress](ctx, r, network.NodeAddressAccumulativeID); err != nil {
-		return sans, false, err
-	} else if stored != nil {
+	if stored := known[*network.NodeAddress](ctx, r, network.NodeAddressAccumulativeID); stored != nil {
 		for _, prefix := range stored.TypedSpec().Addresses {
 			addrs = append(addrs, prefix.Addr())
 		}
