@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
+	"time"
 )
 
 // gcPercent keeps a daemon's idle heap small: its live heap is a megabyte or two, and collecting it takes less than a
@@ -20,5 +23,40 @@ func tuneProcess() {
 
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
+	}
+}
+
+// A daemon works in bursts: at its start, and when somebody looks. What a burst leaves behind goes back to the kernel
+// soon, not when the runtime's next regular collection comes.
+const (
+	trimFirst = 5 * time.Second
+	trimEvery = 30 * time.Second
+	trimFrom  = 1 << 20
+)
+
+// trimMemory runs as long as the process.
+func trimMemory(ctx context.Context) {
+	timer := time.NewTimer(trimFirst)
+	defer timer.Stop()
+
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+
+	for last := uint64(0); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			timer.Reset(trimEvery)
+		}
+
+		metrics.Read(samples)
+
+		// Most of what was allocated since the last time is garbage, whether collected yet or not.
+		allocated := samples[1].Value.Uint64()
+		if samples[0].Value.Uint64()+allocated-last >= trimFrom {
+			debug.FreeOSMemory()
+		}
+
+		last = allocated
 	}
 }

@@ -32,6 +32,8 @@ func Main(name string, construct func(*Env) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
+	go trimMemory(ctx)
+
 	err := Run(ctx, name, os.Args[1:], os.Stdout, os.Stderr, construct)
 
 	switch {
