@@ -25,7 +25,12 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	remembered, err := memory.Open(filepath.Join(env.RunDir, "networkd.json"))
+	remembered, err := memory.Open[memory.Network](filepath.Join(env.RunDir, "networkd.json"))
+	if err != nil {
+		return err
+	}
+
+	addresses, err := memory.Open[memory.Addresses](filepath.Join(env.RunDir, "networkd-addresses.json"))
 	if err != nil {
 		return err
 	}
@@ -35,7 +40,7 @@ func New(env *daemon.Env) error {
 		return fmt.Errorf("read kernel command line: %w", err)
 	}
 
-	observe, err := controllers.NewObserve(conn, env.Local(), env.Path("sys"), env.Log)
+	observe, err := controllers.NewObserve(conn, env.Local(), addresses, env.Path("sys"))
 	if err != nil {
 		return err
 	}

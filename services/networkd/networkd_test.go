@@ -434,3 +434,36 @@ func send(t *testing.T, to string, packets int) {
 		conn.Write([]byte("hello")) // an ICMP error of the one before may come back
 	}
 }
+
+// TestWithoutConfigd: the kernel command line is enough to bring the network up, whether configd is not there or there and
+// silent.
+func TestWithoutConfigd(t *testing.T) {
+	for name, silent := range map[string]bool{"absent": false, "silent": true} {
+		t.Run(name, func(t *testing.T) {
+			ns, run, root := namespace(t), t.TempDir(), t.TempDir()
+
+			if silent {
+				l, err := net.Listen("unix", filepath.Join(run, "configd.sock"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+			}
+
+			if err := os.Mkdir(filepath.Join(root, "proc"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+
+			line := []byte("talos.platform=container ip=10.5.0.2::10.5.0.1:255.255.255.0:node-2:eth0:off\n")
+			if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), line, 0o644); err != nil {
+				t.Fatal(err)
+			}
+
+			d := kittest.Start(t, "./cmd/networkd", kittest.Options{NS: ns, RunDir: run, Root: root})
+			kittest.Await(t, 10*time.Second, "configured", func() bool { return strings.Contains(state(ns), "default via 10.5.0.1") })
+			kittest.Await(t, 10*time.Second, "named", func() bool {
+				return strings.Contains(get[*network.HostnameStatus](t, stateOf(d), "hostname"), "node-2")
+			})
+		})
+	}
+}

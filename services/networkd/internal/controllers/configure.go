@@ -52,7 +52,7 @@ const rounds = 3
 type Configure struct {
 	Conn    *rtnl.Conn
 	Cmdline cmdline.Parameters
-	Memory  *memory.File
+	Memory  *memory.File[memory.Network]
 	Host    host.Host
 	Sysfs   string
 	Log     *slog.Logger
@@ -149,10 +149,7 @@ func (c *Configure) backoff(failed bool) time.Duration {
 
 // reconcile reports whether operations failed that are worth another try.
 func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed bool, err error) {
-	cfg, err := c.machineConfig(ctx, r)
-	if err != nil {
-		return false, err
-	}
+	cfg, configErr := c.machineConfig(ctx, r)
 
 	snapshot, err := c.Conn.Snapshot()
 	if err != nil {
@@ -160,13 +157,13 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 	}
 
 	c.sources(cfg, snapshot)
-	merged := spec.Merge(c.Memory.Sets...)
+	merged := spec.Merge(c.Memory.Value.Sets...)
 
 	snapshot, waiting, applyErr := c.apply(merged, snapshot)
 	filesErr := c.files(ctx, merged)
 
 	problems := append(merged.Warnings, waiting...)
-	for _, err := range []error{applyErr, filesErr} {
+	for _, err := range []error{configErr, applyErr, filesErr} {
 		problems = append(problems, lines(err)...)
 	}
 
@@ -174,12 +171,12 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 
 	err = c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: filesErr == nil}, snapshot, problems)
 
-	return applyErr != nil || filesErr != nil, err
+	return configErr != nil || applyErr != nil || filesErr != nil, err
 }
 
-// machineConfig gives the active configuration, nil when there is none.
+// machineConfig gives the active configuration, nil when there is none. With an error it gives the last one known: the
+// network has to come up, and stay, whatever happens to configd.
 func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*machineconfig.Config, error) {
-	// The network must come up from the kernel command line even when configd does not: its configuration is an event.
 	asked, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 
@@ -188,12 +185,8 @@ func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*ma
 	switch {
 	case state.IsNotFoundError(err):
 		return nil, nil
-	case err != nil && ctx.Err() == nil && asked.Err() != nil:
-		c.Log.Warn("configd does not answer, going on with what is known", "after", answerTimeout)
-
-		return c.parsed.config, nil
 	case err != nil:
-		return nil, fmt.Errorf("read machine configuration: %w", err)
+		return c.parsed.config, fmt.Errorf("read machine configuration: %w", err)
 	}
 
 	// The owner counts versions anew when it restarts, so the contents count too.
@@ -204,9 +197,7 @@ func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*ma
 
 	cfg, err := machineconfig.Load(res.TypedSpec().Data)
 	if err != nil {
-		c.Log.Error("machine configuration cannot be read, going on with what was before", "error", err)
-
-		return nil, nil
+		return c.parsed.config, fmt.Errorf("machine configuration: %w", err)
 	}
 
 	c.parsed = parsedConfig{version: version, config: cfg}
@@ -217,7 +208,7 @@ func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*ma
 // sources collects what each source asks for. Without a configuration, a networkd that had one before it was restarted
 // keeps what it remembers.
 func (c *Configure) sources(cfg *machineconfig.Config, snapshot rtnl.Snapshot) {
-	if cfg == nil && c.Memory.Complete {
+	if cfg == nil && c.Memory.Value.Complete {
 		return
 	}
 
@@ -233,7 +224,7 @@ func (c *Configure) sources(cfg *machineconfig.Config, snapshot rtnl.Snapshot) {
 		sets = append(sets, spec.FromConfig(cfg.Machine(), devices))
 	}
 
-	c.Memory.Sets, c.Memory.Complete = sets, cfg != nil
+	c.Memory.Value.Sets, c.Memory.Value.Complete = sets, cfg != nil
 }
 
 func selects(n *machineconfig.NetworkConfig) bool {
@@ -252,21 +243,21 @@ func selects(n *machineconfig.NetworkConfig) bool {
 
 // apply leads the kernel to the merged specs and gives its state afterwards.
 func (c *Configure) apply(merged spec.Set, snapshot rtnl.Snapshot) (rtnl.Snapshot, []string, error) {
-	want := desired(merged, c.Memory.Complete)
+	want := desired(merged, c.Memory.Value.Complete)
 
 	var err error
 
 	for range rounds {
-		p := plan.New(want, snapshot.Observed(), c.Memory.Owned)
-		before := c.Memory.Owned
-		c.Memory.Owned = p.Owned
+		p := plan.New(want, snapshot.Observed(), c.Memory.Value.Owned)
+		before := c.Memory.Value.Owned
+		c.Memory.Value.Owned = p.Owned
 
 		if len(p.Ops) == 0 {
 			return snapshot, p.Waiting, errors.Join(err, c.Memory.Save())
 		}
 
 		// Until the operations are done, what is being removed is still ours.
-		c.Memory.Owned = plan.Union(before, p.Owned)
+		c.Memory.Value.Owned = plan.Union(before, p.Owned)
 		if err := c.Memory.Save(); err != nil {
 			return snapshot, p.Waiting, err
 		}
@@ -357,7 +348,7 @@ func (c *Configure) tell(problems []string) {
 // Resume publishes what the last run of the daemon worked by, before the daemon serves: so its readers see no difference
 // between before and after a restart. Nothing is published at the node's first start.
 func (c *Configure) Resume(ctx context.Context) error {
-	if len(c.Memory.Sets) == 0 {
+	if len(c.Memory.Value.Sets) == 0 {
 		return nil
 	}
 
@@ -366,7 +357,7 @@ func (c *Configure) Resume(ctx context.Context) error {
 		return err
 	}
 
-	merged := spec.Merge(c.Memory.Sets...)
+	merged := spec.Merge(c.Memory.Value.Sets...)
 
 	return c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: true}, snapshot, merged.Warnings)
 }
@@ -375,7 +366,7 @@ func (c *Configure) Resume(ctx context.Context) error {
 func (c *Configure) Publish(
 	ctx context.Context, merged spec.Set, ready network.StatusSpec, snapshot rtnl.Snapshot, problems []string,
 ) error {
-	if err := asResources(c.Memory.Sets, true).publish(ctx, c.out, network.ConfigNamespaceName); err != nil {
+	if err := asResources(c.Memory.Value.Sets, true).publish(ctx, c.out, network.ConfigNamespaceName); err != nil {
 		return err
 	}
 

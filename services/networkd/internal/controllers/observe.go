@@ -2,18 +2,16 @@ package controllers
 
 import (
 	"context"
-	"log/slog"
-	"net/netip"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
-	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 
+	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/status"
@@ -23,23 +21,23 @@ import (
 //
 // Inputs: the kernel. Outputs: LinkStatus, AddressStatus, RouteStatus, NodeAddress, HardwareAddr.
 type Observe struct {
-	Conn  *rtnl.Conn
-	Log   *slog.Logger
-	Sysfs string
-
+	conn    *rtnl.Conn
+	memory  *memory.File[memory.Addresses]
+	sysfs   string
 	monitor *rtnl.Monitor
 	out     *publisher
-	local   state.State
 }
 
 // NewObserve subscribes to the kernel's changes.
-func NewObserve(conn *rtnl.Conn, local state.State, sysfs string, log *slog.Logger) (*Observe, error) {
+func NewObserve(
+	conn *rtnl.Conn, local state.State, remembered *memory.File[memory.Addresses], sysfs string,
+) (*Observe, error) {
 	monitor, err := rtnl.Subscribe()
 	if err != nil {
 		return nil, err
 	}
 
-	c := &Observe{Conn: conn, Log: log, Sysfs: sysfs, monitor: monitor, local: local}
+	c := &Observe{conn: conn, memory: remembered, sysfs: sysfs, monitor: monitor}
 	c.out = newPublisher(local, c.Name())
 
 	return c, nil
@@ -88,12 +86,12 @@ func (c *Observe) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 // Publish takes a snapshot and writes what is new. It is also called before the daemon serves, so that its readers
 // never see an empty network.
 func (c *Observe) Publish(ctx context.Context) error {
-	snapshot, err := c.Conn.Snapshot()
+	snapshot, err := c.conn.Snapshot()
 	if err != nil {
 		return err
 	}
 
-	details := c.Conn.Details(snapshot.Links, c.Sysfs)
+	details := c.conn.Details(snapshot.Links, c.sysfs)
 
 	if err := publish(ctx, c.out, network.NewLinkStatus, network.NamespaceName, status.Links(snapshot, details)); err != nil {
 		return err
@@ -115,18 +113,13 @@ func (c *Observe) Publish(ctx context.Context) error {
 }
 
 func (c *Observe) publishNodeAddresses(ctx context.Context, snapshot rtnl.Snapshot) error {
-	list, err := safe.StateList[*network.NodeAddress](ctx, c.local, network.NewNodeAddress(network.NamespaceName, "").Metadata())
-	if err != nil {
+	c.memory.Value = status.NodeAddresses(snapshot, c.memory.Value)
+	if err := c.memory.Save(); err != nil {
 		return err
 	}
 
-	before := map[string][]netip.Prefix{}
-	for r := range list.All() {
-		before[r.Metadata().ID()] = r.TypedSpec().Addresses
-	}
-
 	specs := map[resource.ID]network.NodeAddressSpec{}
-	for id, addresses := range status.NodeAddresses(snapshot, before) {
+	for id, addresses := range c.memory.Value {
 		specs[id] = network.NodeAddressSpec{Addresses: addresses}
 	}
 

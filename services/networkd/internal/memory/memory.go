@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,25 +16,29 @@ import (
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 )
 
-// Memory is the contents of the file.
-type Memory struct {
+// Network is what Configure remembers.
+type Network struct {
 	Owned plan.Owned `json:"owned"`
 	// Sets are the sources that were merged, Complete says that the machine configuration was one of them.
 	Sets     []spec.Set `json:"sets"`
 	Complete bool       `json:"complete"`
 }
 
-// File is a Memory with its place.
-type File struct {
-	Memory
+// Addresses is what Observe remembers: the NodeAddress resources by ID. The default address stays as long as it exists.
+type Addresses map[string][]netip.Prefix
+
+// File is a value with its place on disk. One goroutine at a time.
+type File[T any] struct {
+	Value T
+
 	path  string
-	saved Memory
+	saved T
 }
 
 // Open reads the file at path. A file that cannot be understood (another version wrote it) counts as none: then nothing
 // that is there is removed.
-func Open(path string) (*File, error) {
-	f := &File{path: path}
+func Open[T any](path string) (*File[T], error) {
+	f := &File[T]{path: path}
 
 	data, err := os.ReadFile(path)
 
@@ -44,23 +49,24 @@ func Open(path string) (*File, error) {
 		return nil, fmt.Errorf("read memory of the last run: %w", err)
 	}
 
-	if json.Unmarshal(data, &f.Memory) != nil {
-		f.Memory = Memory{}
+	if json.Unmarshal(data, &f.Value) != nil {
+		f.Value = f.saved
 	}
 
-	f.saved = f.Memory
+	f.saved = f.Value
 
 	return f, nil
 }
 
-// Save writes the file if it would change. The run directory is in memory and lost with the kernel's own state, so
-// there is nothing to sync: a rename is enough for a killed daemon to find the old or the new one.
-func (f *File) Save() error {
-	if reflect.DeepEqual(f.Memory, f.saved) {
+// Save writes the file if it would change. The value must not be changed in place afterwards, only replaced. The run
+// directory is in memory and lost with the kernel's own state, so there is nothing to sync: a rename is enough for a
+// killed daemon to find the old or the new one.
+func (f *File[T]) Save() error {
+	if reflect.DeepEqual(f.Value, f.saved) {
 		return nil
 	}
 
-	data, err := json.Marshal(f.Memory)
+	data, err := json.Marshal(f.Value)
 	if err != nil {
 		return fmt.Errorf("encode memory: %w", err)
 	}
@@ -79,7 +85,7 @@ func (f *File) Save() error {
 		return fmt.Errorf("replace memory: %w", err)
 	}
 
-	f.saved = f.Memory
+	f.saved = f.Value
 
 	return nil
 }

@@ -180,14 +180,18 @@ func (b *builder) addresses(want Desired, have Observed, owned Owned) {
 }
 
 func (b *builder) routes(want Desired, have Observed, owned Owned) {
-	there, inSlot := map[string]Route{}, map[string][]Route{}
+	there, inSlot := map[string]Route{}, map[slot][]Route{}
 
 	for _, r := range have.Routes {
-		there[r.Key()] = r
 		inSlot[r.slot()] = append(inSlot[r.slot()], r)
+
+		// What the kernel makes for each address is never ours.
+		if r.Protocol != ProtocolKernel {
+			there[r.Key()] = r
+		}
 	}
 
-	wanted, taken := map[string]bool{}, map[string]Route{}
+	wanted, taken := map[string]bool{}, map[slot]Route{}
 
 	for _, r := range slices.SortedFunc(slices.Values(normalized(want.Routes, want.Addresses)), compareRoutes) {
 		key, slot := r.Key(), r.slot()
@@ -236,7 +240,7 @@ func (b *builder) routes(want Desired, have Observed, owned Owned) {
 }
 
 // replacedInPlace: the new route of that slot takes the old one's place by itself.
-func replacedInPlace(r Route, taken map[string]Route) bool {
+func replacedInPlace(r Route, taken map[slot]Route) bool {
 	_, ok := taken[r.slot()]
 
 	return ok

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +19,7 @@ const (
 
 	TypeUnicast = 1
 
+	ProtocolKernel = 2
 	ProtocolStatic = 4
 
 	// metricDefault6 is what the kernel makes of an IPv6 route without metric.
@@ -58,15 +60,24 @@ type Route struct {
 }
 
 // Key tells routes of one node apart; attributes that can be changed in place are not part of it.
-func (r Route) Key() string { return r.slot() + " via " + r.Gateway.String() + " dev " + r.Link }
+func (r Route) Key() string {
+	return r.Dst.String() + " via " + r.Gateway.String() + " dev " + r.Link +
+		" metric " + strconv.FormatUint(uint64(r.Metric), 10) + " table " + strconv.FormatUint(uint64(r.Table), 10)
+}
 
-// slot is the place in the kernel's table: a second route for it replaces the first.
-func (r Route) slot() string {
-	s := fmt.Sprintf("%d %s metric %d", r.Table, r.Dst, r.Metric)
+// slot is a place in the kernel's tables: a second route for it replaces the first.
+type slot struct {
+	table, metric uint32
+	dst           netip.Prefix
+	link          string
+}
+
+func (r Route) slot() slot {
+	s := slot{table: r.Table, metric: r.Metric, dst: r.Dst}
 
 	// IPv6 link-local destinations exist once a link.
 	if r.Dst.Addr().Is6() && !r.Gateway.IsValid() {
-		s += " dev " + r.Link
+		s.link = r.Link
 	}
 
 	return s

@@ -1,0 +1,160 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
+	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
+
+	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
+
+	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
+)
+
+// rig is the controller in a namespace of its own, without a daemon around it.
+type rig struct {
+	*Configure
+	ns    *kittest.NS
+	local state.State
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	kittest.RequireRoot(t)
+
+	ns := kittest.NetNS(t)
+	ns.Exec("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0")
+
+	var (
+		conn *rtnl.Conn
+		err  error
+	)
+
+	ns.Run(func() { conn, err = rtnl.Dial() })
+
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() { conn.Close() })
+
+	remembered, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	local := state.WrapCore(namespaced.NewState(inmem.Build))
+
+	return &rig{
+		Configure: NewConfigure(Configure{
+			Conn: conn, Memory: remembered, Host: host.Host{Root: t.TempDir()}, Sysfs: "/nowhere",
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		}, local),
+		ns: ns, local: local,
+	}
+}
+
+// configured stores a machine configuration with that many addresses on eth0.
+func (r *rig) configured(ctx context.Context, t testing.TB, addresses int) {
+	t.Helper()
+
+	var text strings.Builder
+
+	text.WriteString("version: v1alpha1\nmachine:\n  network:\n    interfaces:\n      - interface: eth0\n        addresses:\n          - 10.5.0.2/24\n")
+
+	for i := range addresses {
+		fmt.Fprintf(&text, "          - 10.77.%d.1/24\n", i)
+	}
+
+	err := r.local.Modify(ctx, config.NewMachineConfig(config.NamespaceName, config.ActiveID), func(res resource.Resource) error {
+		res.(*config.MachineConfig).TypedSpec().Data = []byte(text.String())
+
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) step(ctx context.Context, t testing.TB) {
+	t.Helper()
+
+	if failed, err := r.reconcile(ctx, r.local); failed || err != nil {
+		t.Fatal(failed, err)
+	}
+}
+
+// TestGap: configd away, unreadable or new to the daemon never removes what a configuration put there.
+func TestGap(t *testing.T) {
+	r, ctx := newRig(t), t.Context()
+
+	r.configured(ctx, t, 2)
+	r.step(ctx, t)
+
+	has := func(want bool, when string) {
+		t.Helper()
+
+		if got := strings.Contains(r.ns.Exec("ip", "addr"), "10.77.1.1/24"); got != want {
+			t.Fatalf("%s: address there: %v", when, got)
+		}
+	}
+
+	has(true, "configured")
+
+	if err := r.local.Destroy(ctx, config.NewMachineConfig(config.NamespaceName, config.ActiveID).Metadata()); err != nil {
+		t.Fatal(err)
+	}
+
+	r.step(ctx, t)
+	has(true, "no configuration")
+
+	// A new daemon with the old one's memory.
+	again, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	again.Value = r.Memory.Value
+	r.Configure = NewConfigure(Configure{Conn: r.Conn, Memory: again, Host: r.Host, Log: r.Log}, r.local)
+	r.step(ctx, t)
+	has(true, "restarted before configd")
+
+	r.configured(ctx, t, 1)
+	r.step(ctx, t)
+	has(false, "configured without it")
+}
+
+func BenchmarkHundredMoreAddresses(b *testing.B) {
+	r, ctx := newRig(b), b.Context()
+
+	for b.Loop() {
+		b.StopTimer()
+		r.configured(ctx, b, 0)
+		r.step(ctx, b)
+		r.configured(ctx, b, 100)
+		b.StartTimer()
+
+		r.step(ctx, b)
+	}
+}
+
+func BenchmarkNothingToDo(b *testing.B) {
+	r, ctx := newRig(b), b.Context()
+
+	r.configured(ctx, b, 100)
+
+	for b.Loop() {
+		r.step(ctx, b)
+	}
+}

@@ -1,0 +1,57 @@
+package memory_test
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
+)
+
+func TestRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "memory.json")
+
+	f, err := memory.Open[memory.Network](path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	f.Value = memory.Network{
+		Owned: plan.Owned{Addresses: []string{"eth0/10.0.0.1/8"}, MTU: map[string]uint32{"eth0": 1500}},
+		Sets: []spec.Set{{
+			Links:     []spec.Link{{Name: "eth0", Up: true, Layer: spec.Configuration}},
+			Routes:    []spec.Route{{Gateway: netip.MustParseAddr("10.0.0.1"), Link: "eth0", Priority: 1024, Layer: spec.Cmdline}},
+			Resolvers: spec.Resolvers{Servers: []netip.Addr{netip.MustParseAddr("fd00::53")}},
+		}},
+		Complete: true,
+	}
+
+	if err := f.Save(); err != nil {
+		t.Fatal(err)
+	}
+
+	again, err := memory.Open[memory.Network](path)
+	if err != nil || !reflect.DeepEqual(again.Value, f.Value) {
+		t.Fatalf("%v\ngot  %+v\nwant %+v", err, again.Value, f.Value)
+	}
+}
+
+// A file that another version wrote, or a torn one, is as good as none.
+func TestUnreadable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "memory.json")
+
+	for _, text := range []string{"", "{", `{"owned": 7}`, `{"sets":[{"links":7}]}`} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+
+		f, err := memory.Open[memory.Network](path)
+		if err != nil || !reflect.DeepEqual(f.Value, memory.Network{}) {
+			t.Errorf("%q: %+v %v", text, f.Value, err)
+		}
+	}
+}
