@@ -1,0 +1,174 @@
+// Package configd owns the machine configuration and META: it acquires, validates, applies and persists them, and
+// publishes them with the catalogue of all resource types.
+package configd
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/machine"
+	configres "github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/configd/internal/active"
+	"github.com/dactyl-os/dactyl/services/configd/internal/api"
+	"github.com/dactyl-os/dactyl/services/configd/internal/meta"
+	"github.com/dactyl-os/dactyl/services/configd/internal/publish"
+	"github.com/dactyl-os/dactyl/services/configd/internal/store"
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+)
+
+// New wires the daemon. What it knows is published before it serves, so nobody sees it half started.
+func New(env *daemon.Env) error {
+	files, err := store.Open(env.StateDir)
+	if err != nil {
+		return err
+	}
+
+	publisher := publish.Publisher{State: env.Local()}
+	server := &api.Server{}
+
+	env.Redact(configres.MachineConfigType, publish.RedactConfig)
+
+	platform, err := platformOf(env)
+	if err != nil {
+		return err
+	}
+
+	if err := errors.Join(publisher.Types(), publisher.Platform(platform), openMeta(env, files, publisher, server)); err != nil {
+		return err
+	}
+
+	if !env.Alone() {
+		boot, err := bootID(env)
+		if err != nil {
+			return err
+		}
+
+		server.Active, err = active.Open(active.Options{
+			Store:   files,
+			Boot:    boot,
+			Mode:    validationMode(platform.Platform),
+			Sources: []active.Source{fromEnvironment},
+			Publish: publisher.Config,
+			Reboot:  func(ctx context.Context) error { return reboot(ctx, env) },
+			Log:     env.Log,
+		})
+		if err != nil {
+			return err
+		}
+
+		env.Go("take back tried configurations", server.Active.Run)
+	}
+
+	machine.RegisterMachineServiceServer(env.Server(), server)
+
+	return nil
+}
+
+func openMeta(env *daemon.Env, files *store.Store, publisher publish.Publisher, server *api.Server) error {
+	data, err := files.Meta()
+	if err != nil {
+		return fmt.Errorf("read META: %w", err)
+	}
+
+	values, generation, err := meta.Decode(data)
+	if err != nil {
+		env.Log.Error("META set aside", "error", err)
+
+		if err := files.SetAsideMeta(); err != nil {
+			return fmt.Errorf("set META aside: %w", err)
+		}
+
+		values = meta.Values{}
+	}
+
+	server.SetMeta(values)
+	server.WriteMeta = func(next meta.Values) error {
+		encoded, err := meta.Encode(next, generation+1)
+		if err != nil {
+			return err
+		}
+
+		if err := files.SetMeta(encoded); err != nil {
+			return err
+		}
+
+		generation++
+
+		return publisher.Meta(next)
+	}
+
+	return publisher.Meta(values)
+}
+
+// platformOf reads where the machine runs from the kernel command line. A daemon run outside a node is in a container as
+// far as the rules of configurations go: it installs nothing.
+func platformOf(env *daemon.Env) (runtime.PlatformMetadataSpec, error) {
+	spec := runtime.PlatformMetadataSpec{Platform: "container"}
+
+	parameters, err := cmdline.Read(env.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return spec, fmt.Errorf("read kernel command line: %w", err)
+	}
+
+	if platform, ok := parameters.First(cmdline.Platform); ok && platform != "" {
+		spec.Platform = platform
+	}
+
+	spec.Hostname, _ = parameters.First(cmdline.Hostname)
+
+	return spec, nil
+}
+
+func validationMode(platform string) config.Mode {
+	switch platform {
+	case "container":
+		return config.Container
+	case "metal":
+		return config.Metal
+	default:
+		return config.Cloud
+	}
+}
+
+func bootID(env *daemon.Env) (string, error) {
+	data, err := os.ReadFile(env.Path("proc", "sys", "kernel", "random", "boot_id"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read boot id: %w", err)
+	}
+
+	return strings.TrimSpace(string(data)), nil
+}
+
+// fromEnvironment takes the configuration that a container got in USERDATA, in base64.
+func fromEnvironment() ([]byte, error) {
+	text := os.Getenv("USERDATA")
+	if text == "" {
+		return nil, nil
+	}
+
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("decode USERDATA: %w", err)
+	}
+
+	return data, nil
+}
+
+func reboot(ctx context.Context, env *daemon.Env) error {
+	conn, err := env.Dial("init")
+	if err != nil {
+		return fmt.Errorf("dial init: %w", err)
+	}
+
+	_, err = machine.NewMachineServiceClient(conn).Reboot(ctx, &machine.RebootRequest{})
+
+	return err
+}
