@@ -136,7 +136,12 @@ func start(t testing.TB, cmd *exec.Cmd, env ...string) *process {
 	p := &process{cmd: cmd, log: &safeBuffer{}, done: make(chan struct{})}
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = p.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -168,7 +173,9 @@ func (p *process) kill() {
 type node struct {
 	address, runDir string
 	// listener is held by the test as init would, so the gateway can go and come.
-	listener        *net.TCPListener
+	listener *net.TCPListener
+	// credential runs the gateway as somebody else.
+	credential      *syscall.Credential
 	trustd, configd state.State
 	owners          *process
 	gateway         *process
@@ -243,6 +250,10 @@ func (n *node) startGateway(t testing.TB) {
 	args := append(strings.Fields(os.Getenv("GATEWAY_ARGS")), "--run-dir", n.runDir, "--state-dir", t.TempDir())
 	cmd := exec.Command(binary(t), args...)
 	cmd.ExtraFiles = []*os.File{own, public}
+
+	if n.credential != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.credential}
+	}
 
 	n.gateway = start(t, cmd, "LISTEN_FDS=2", "LISTEN_FDNAMES=gateway:tcp:50000")
 }
