@@ -116,6 +116,16 @@ func (m *Member) IsLearner() bool { return m.etcd.Server.IsLearner() }
 // IsLeader tells whether the member leads.
 func (m *Member) IsLeader() bool { return m.etcd.Server.Leader() == m.etcd.Server.MemberID() }
 
+// Defragment gives free space of the database back to the file system; the member does not answer meanwhile. etcd's
+// in-process client cannot: it wants a health server to tell.
+func (m *Member) Defragment() error {
+	if err := m.etcd.Server.Backend().Defrag(); err != nil {
+		return fmt.Errorf("defragment etcd: %w", err)
+	}
+
+	return nil
+}
+
 // HasLeader tells whether the cluster has one that this member knows.
 func (m *Member) HasLeader() bool { return m.etcd.Server.Leader() != 0 }
 

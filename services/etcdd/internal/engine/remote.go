@@ -10,11 +10,13 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
 )
@@ -81,10 +83,20 @@ func (r Remote) any(ctx context.Context, nodes []netip.Addr, call func(context.C
 			return nil
 		}
 
-		errs = append(errs, fmt.Errorf("%s: %w", node, err))
+		errs = append(errs, fmt.Errorf("%s: %s", node, sentence(err)))
 	}
 
 	return errors.Join(errs...)
+}
+
+// sentence is what gRPC's error is about, without its wrapping.
+func sentence(err error) string {
+	message := status.Convert(err).Message()
+	if _, inner, ok := strings.Cut(message, "Error while dialing: "); ok {
+		return strings.Trim(inner, `"`)
+	}
+
+	return message
 }
 
 func (r Remote) one(ctx context.Context, node netip.Addr, config *tls.Config, call func(context.Context, pb.ClusterClient) error) error {

@@ -22,7 +22,7 @@ func (s *Server) EtcdSnapshot(_ *machine.EtcdSnapshotRequest, stream grpc.Server
 		return asStatus(err)
 	}
 
-	snapshot, err := m.Client().Snapshot(stream.Context())
+	snapshot, err := m.Client().Snapshot(plain(stream.Context()))
 	if err != nil {
 		return asStatus(fmt.Errorf("snapshot etcd: %w", err))
 	}
@@ -54,7 +54,7 @@ func (s *Server) EtcdAlarmList(ctx context.Context, _ *emptypb.Empty) (*machine.
 		return nil, asStatus(err)
 	}
 
-	answer, err := m.Client().AlarmList(ctx)
+	answer, err := m.Client().AlarmList(plain(ctx))
 	if err != nil {
 		return nil, asStatus(fmt.Errorf("list etcd alarms: %w", err))
 	}
@@ -69,7 +69,7 @@ func (s *Server) EtcdAlarmDisarm(ctx context.Context, _ *emptypb.Empty) (*machin
 		return nil, asStatus(err)
 	}
 
-	answer, err := m.Client().AlarmDisarm(ctx, &clientv3.AlarmMember{})
+	answer, err := m.Client().AlarmDisarm(plain(ctx), &clientv3.AlarmMember{})
 	if err != nil {
 		return nil, asStatus(fmt.Errorf("disarm etcd alarms: %w", err))
 	}
@@ -89,14 +89,14 @@ func alarms(list []*pb.AlarmMember) []*machine.EtcdMemberAlarm {
 }
 
 // EtcdDefragment gives the local member's free space back to the file system.
-func (s *Server) EtcdDefragment(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdDefragmentResponse, error) {
+func (s *Server) EtcdDefragment(_ context.Context, _ *emptypb.Empty) (*machine.EtcdDefragmentResponse, error) {
 	m, err := s.Keeper.Running()
 	if err != nil {
 		return nil, asStatus(err)
 	}
 
-	if _, err = m.Client().Defragment(ctx, ""); err != nil {
-		return nil, asStatus(fmt.Errorf("defragment etcd: %w", err))
+	if err = m.Defragment(); err != nil {
+		return nil, asStatus(err)
 	}
 
 	return &machine.EtcdDefragmentResponse{Messages: []*machine.EtcdDefragment{{}}}, nil

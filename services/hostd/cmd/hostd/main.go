@@ -1,0 +1,11 @@
+// Command hostd runs the daemon as a program of its own.
+package main
+
+import (
+	"os"
+
+	"github.com/dactyl-os/dactyl/services/hostd"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+)
+
+func main() { os.Exit(daemon.Main("hostd", hostd.New)) }

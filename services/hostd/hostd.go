@@ -1,0 +1,51 @@
+// Package hostd owns what the host is and has: files, processes, memory, kernel parameters, hardware.
+package hostd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+
+	"github.com/dactyl-os/dactyl/services/hostd/internal/controllers"
+	"github.com/dactyl-os/dactyl/services/hostd/internal/files"
+	"github.com/dactyl-os/dactyl/services/hostd/internal/operators"
+	"github.com/dactyl-os/dactyl/services/hostd/internal/proc"
+	"github.com/dactyl-os/dactyl/services/hostd/internal/sysctl"
+)
+
+// New wires the daemon.
+func New(env *daemon.Env) error {
+	parameters, err := cmdline.Read(env.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read kernel command line: %w", err)
+	}
+
+	kernel := proc.FS(env.Path("proc"))
+
+	machine.RegisterMachineServiceServer(env.Server(), &operators.Server{
+		Root: files.Root(env.Root), Proc: kernel, Kmsg: env.Path("dev", "kmsg"),
+	})
+
+	return errors.Join(
+		env.Controller(&controllers.Params{Kernel: sysctl.Kernel{Root: env.Root}, Scope: scope(env, parameters), Log: env.Log}),
+		env.Controller(&controllers.Perf{Proc: kernel}),
+		env.Controller(&controllers.Hardware{Table: env.Path("sys", "firmware", "dmi", "tables", "DMI"), Log: env.Log}),
+	)
+}
+
+// scope says which kernel parameters are the node's. On a laptop, and wherever the platform is not said, none of the
+// shared ones are.
+func scope(env *daemon.Env, parameters cmdline.Parameters) sysctl.Scope {
+	switch platform := parameters.Last("talos.platform"); {
+	case env.Alone() && env.Root == "/":
+		return sysctl.None
+	case platform == "" || platform == "container":
+		return sysctl.Namespaced
+	default:
+		return sysctl.All
+	}
+}
