@@ -3,6 +3,7 @@ package networkd_test
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -464,6 +465,64 @@ func TestWithoutConfigd(t *testing.T) {
 			kittest.Await(t, 10*time.Second, "named", func() bool {
 				return strings.Contains(get[*network.HostnameStatus](t, stateOf(d), "hostname"), "node-2")
 			})
+		})
+	}
+}
+
+// TestKilledWhileApplying: killed at any moment between two configurations of fifty addresses each, a later daemon leaves
+// exactly what the last one asks for: nothing is forgotten, nothing foreign is touched.
+func TestKilledWhileApplying(t *testing.T) {
+	ns := namespace(t)
+	ns.Exec("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+
+	configs := [2]string{}
+	wants := [2][]string{{"192.0.2.1/24"}, {"192.0.2.1/24"}}
+
+	for i := range configs {
+		var text strings.Builder
+
+		text.WriteString("version: v1alpha1\nmachine:\n  network:\n    interfaces:\n      - interface: eth0\n        addresses:\n")
+
+		for n := range 50 {
+			address := fmt.Sprintf("10.%d.%d.1/24", 7+i, n)
+			fmt.Fprintf(&text, "          - %s\n", address)
+			wants[i] = append(wants[i], address)
+		}
+
+		configs[i] = text.String()
+		slices.Sort(wants[i])
+	}
+
+	d, write := follow(t, ns)
+
+	for i := range 12 {
+		d.Kill()
+		write(configs[i%2])
+		d.Restart()
+		time.Sleep(rand.N(8 * time.Millisecond)) // the moment of the crash, not a wait
+	}
+
+	d.Restart()
+
+	for i, last := range []int{1, 0} {
+		if i > 0 {
+			write(configs[last])
+		}
+
+		kittest.AwaitNoError(t, 10*time.Second, func() error {
+			var got []string
+
+			for _, field := range strings.Fields(ns.Exec("ip", "-brief", "-4", "addr", "show", "dev", "eth0")) {
+				if strings.Contains(field, "/") {
+					got = append(got, field)
+				}
+			}
+
+			if slices.Sort(got); !slices.Equal(got, wants[last]) {
+				return fmt.Errorf("%d addresses, want %d:\n%v", len(got), len(wants[last]), got)
+			}
+
+			return nil
 		})
 	}
 }

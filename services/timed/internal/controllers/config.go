@@ -57,19 +57,17 @@ func readConfig(ctx context.Context, r controller.Reader) (timeConfig, error) {
 // parseConfig reads what timed needs of the machine configuration and passes over the rest: configd has checked it, and
 // secrets are taken out of what timed gets.
 func parseConfig(data []byte) (timeConfig, error) {
-	var doc struct {
-		Machine struct {
-			Time struct {
-				Disabled    bool     `yaml:"disabled"`
-				Servers     []string `yaml:"servers"`
-				BootTimeout string   `yaml:"bootTimeout"`
-			} `yaml:"time"`
-		} `yaml:"machine"`
-		Kind string `yaml:"kind"`
-	}
-
 	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
-		doc.Kind = ""
+		var doc struct {
+			Machine struct {
+				Time struct {
+					Disabled    bool     `yaml:"disabled"`
+					Servers     []string `yaml:"servers"`
+					BootTimeout string   `yaml:"bootTimeout"`
+				} `yaml:"time"`
+			} `yaml:"machine"`
+			Kind string `yaml:"kind"`
+		}
 
 		switch err := decoder.Decode(&doc); {
 		case errors.Is(err, io.EOF):
