@@ -26,7 +26,8 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 )
 
-// The test binary runs itself again as two small daemons built on the kit: init for Version, networkd for resources.
+// The test binary runs itself again as small daemons built on the kit: init for Version, networkd for resources, trustd
+// for certificates.
 const benchVariable = "GATEWAY_BENCH_DAEMON"
 
 const benchItems = 135
@@ -48,23 +49,30 @@ func serveBench() int {
 	}
 
 	return daemon.Main(name, func(env *daemon.Env) error {
-		if name == "init" {
+		switch name {
+		case "init":
 			machine.RegisterMachineServiceServer(env.Server(), versionServer{})
 
 			return nil
+		case "trustd":
+			return publishFrom(env, os.Getenv(certificatesVariable))
+		default:
+			return publishItems(env)
 		}
-
-		for i := range benchItems {
-			res := network.NewAddressStatus("network", fmt.Sprintf("eth0/10.5.%d.1/24", i))
-			res.TypedSpec().LinkName = "eth0"
-
-			if err := env.Local().Create(context.Background(), res); err != nil {
-				return err
-			}
-		}
-
-		return nil
 	})
+}
+
+func publishItems(env *daemon.Env) error {
+	for i := range benchItems {
+		res := network.NewAddressStatus("network", fmt.Sprintf("eth0/10.5.%d.1/24", i))
+		res.TypedSpec().LinkName = "eth0"
+
+		if err := env.Local().Create(context.Background(), res); err != nil {
+			return err
+		}
+	}
+
+	return nil
 }
 
 type versionServer struct {

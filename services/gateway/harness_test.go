@@ -186,8 +186,17 @@ func newNode(t testing.TB, address, port string) *node {
 	t.Helper()
 
 	n := &node{address: address, runDir: t.TempDir()}
+	n.listen(t, port)
+	n.trustd = fake.State(t, n.runDir, "trustd")
+	n.configd = fake.State(t, n.runDir, "configd")
 
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, port))
+	return n
+}
+
+func (n *node) listen(t testing.TB, port string) {
+	t.Helper()
+
+	listener, err := net.Listen("tcp", net.JoinHostPort(n.address, port))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,11 +204,6 @@ func newNode(t testing.TB, address, port string) *node {
 	n.listener = listener.(*net.TCPListener) //nolint:forcetypeassert // of network tcp
 
 	t.Cleanup(func() { _ = listener.Close() })
-
-	n.trustd = fake.State(t, n.runDir, "trustd")
-	n.configd = fake.State(t, n.runDir, "configd")
-
-	return n
 }
 
 func (n *node) port() string {

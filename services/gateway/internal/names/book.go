@@ -106,6 +106,10 @@ func (b *Book) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 		return nil, fmt.Errorf("no member of the cluster and no host is named %q: %w", host, err)
 	}
 
+	for i, address := range addresses {
+		addresses[i] = address.Unmap()
+	}
+
 	return addresses, nil
 }
 
