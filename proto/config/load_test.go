@@ -323,6 +323,39 @@ func TestGuideExamplesLoad(t *testing.T) {
 	}
 }
 
+// What deploy/examples holds are patches that leave every machine valid.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/examples/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d examples, error %v", len(files), err)
+	}
+
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		p, err := patch.Load(string(text))
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+
+			continue
+		}
+
+		for _, base := range []string{"controlplane.yaml", "worker.yaml"} {
+			out, err := patch.Apply([]byte(fixture(t, base)), p)
+			if err == nil {
+				err = judge(string(out))
+			}
+
+			if err != nil {
+				t.Errorf("%s on %s: %v", file, base, err)
+			}
+		}
+	}
+}
+
 func TestValues(t *testing.T) {
 	c, err := config.Load([]byte(`
 machine:
@@ -409,7 +442,10 @@ func TestModes(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	f.Add([]byte(fixture(f, "controlplane.yaml")))
+	// Small seeds: the fuzzer spends its time on shrinking large ones.
+	f.Add([]byte("version: v1alpha1\nmachine:\n  type: worker\n  token: a\n  ca: {crt: YQ==, key: ''}\n  network: {interfaces: [{interface: eth0, addresses: [10.0.0.1/8], vlans: [{vlanId: 5}], vip: {ip: a}}]}\ncluster: {controlPlane: {endpoint: https://a:6443}}\n"))
+	f.Add([]byte("machine: {nodeTaints: {a: b}, registries: {mirrors: {a: {endpoints: [b]}}}, systemDiskEncryption: {state: {keys: [{slot: 1, tpm: {}}]}}, time: {bootTimeout: 1s}}"))
+	f.Add([]byte("kind: NetworkRuleConfig\napiVersion: v1alpha1\nname: a\nportSelector: {ports: [1, 2-3], protocol: tcp}\ningress: [{subnet: 10.0.0.0/8}]"))
 	f.Add([]byte("machine: {network: {interfaces: [{interface: eth0, <<: {mtu: 1}}]}}\n---\nkind: WatchdogTimerConfig\napiVersion: v1alpha1"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("&a {<<: *a}"))
