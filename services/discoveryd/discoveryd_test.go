@@ -3,6 +3,8 @@ package discoveryd_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -296,4 +298,34 @@ func TestAlone(t *testing.T) {
 	if listening := n.ns.Exec("ss", "-Hltun", "sport", "=", ":50002"); listening != "" {
 		t.Errorf("discovery is off, and yet:\n%s", listening)
 	}
+}
+
+// A node with more addresses than a packet takes tells them by streams, well
+// before the next full exchange would.
+func TestManyAddresses(t *testing.T) {
+	t.Parallel()
+
+	lans, out := lan(t, 2), configs(t)
+	first := start(t, lans[0], "cp-1", out.ControlPlane)
+	second := start(t, lans[1], "worker-1", out.Worker)
+
+	first.await(t, "cp-1 controlplane 10.5.0.2\nworker-1 worker 10.5.0.3")
+
+	var batch strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&batch, "address add 10.7.%d.%d/32 dev eth0\n", i/250, i%250+1)
+	}
+
+	file := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(file, []byte(batch.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	second.ns.Exec("ip", "-batch", file)
+
+	kittest.Await(t, 10*time.Second, "301 addresses", func() bool {
+		member, err := safe.StateGetByID[*cluster.Member](t.Context(), first.st, "worker-1")
+
+		return err == nil && len(member.TypedSpec().Addresses) == 301
+	})
 }
