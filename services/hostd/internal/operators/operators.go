@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -37,7 +38,7 @@ func (s *Server) List(r *machine.ListRequest, stream grpc.ServerStreamingServer[
 		Depth: files.Depth(r.GetRecurse(), r.GetRecursionDepth()), Types: r.GetTypes(), Xattrs: r.GetReportXattrs(),
 	}
 
-	return asStatus(s.Root.List(stream.Context(), orRoot(r.GetRoot()), options, stream.Send))
+	return s.asStatus(s.Root.List(stream.Context(), orRoot(r.GetRoot()), options, stream.Send))
 }
 
 // DiskUsage sums up sizes. A recursion depth of 0 shows all levels, of 1 the paths alone.
@@ -53,39 +54,39 @@ func (s *Server) DiskUsage(r *machine.DiskUsageRequest, stream grpc.ServerStream
 		err := s.Root.Usage(stream.Context(), path, options, stream.Send)
 
 		// One wrong path of many does not hide the others.
-		if err != nil && len(paths) > 1 && status.Code(asStatus(err)) == codes.NotFound {
+		if err != nil && len(paths) > 1 && status.Code(s.asStatus(err)) == codes.NotFound {
 			err = stream.Send(&machine.DiskUsageInfo{Name: path, RelativeName: path, Error: s.message(err)})
 		}
 
 		if err != nil {
-			return asStatus(err)
+			return s.asStatus(err)
 		}
 	}
 
 	return nil
 }
 
-func (*Server) message(err error) string { return status.Convert(asStatus(err)).Message() }
+func (s *Server) message(err error) string { return status.Convert(s.asStatus(err)).Message() }
 
 // Read a file.
 func (s *Server) Read(r *machine.ReadRequest, stream grpc.ServerStreamingServer[common.Data]) error {
 	file, err := s.Root.Open(r.GetPath())
 	if err != nil {
-		return asStatus(err)
+		return s.asStatus(err)
 	}
 	defer file.Close()
 
-	return asStatus(files.Send(stream.Context(), file, sendData(stream)))
+	return s.asStatus(files.Send(stream.Context(), file, sendData(stream)))
 }
 
 // Copy a file or a directory tree as tar.gz.
 func (s *Server) Copy(r *machine.CopyRequest, stream grpc.ServerStreamingServer[common.Data]) error {
 	out := bufio.NewWriterSize(writerFunc(sendData(stream)), files.Chunk)
 	if err := s.Root.Archive(stream.Context(), orRoot(r.GetRootPath()), out); err != nil {
-		return asStatus(err)
+		return s.asStatus(err)
 	}
 
-	return asStatus(out.Flush())
+	return s.asStatus(out.Flush())
 }
 
 // Dmesg sends the kernel's log, one message a line.
@@ -100,14 +101,14 @@ func (s *Server) Dmesg(r *machine.DmesgRequest, stream grpc.ServerStreamingServe
 			"CAP_SYSLOG on this machine, as is usual for sandboxes and containers (%v)", err)
 	}
 
-	return asStatus(err)
+	return s.asStatus(err)
 }
 
 // Memory of the machine.
 func (s *Server) Memory(context.Context, *emptypb.Empty) (*machine.MemoryResponse, error) {
 	info, err := s.Proc.Memory()
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, s.asStatus(err)
 	}
 
 	return &machine.MemoryResponse{Messages: []*machine.Memory{{Meminfo: info}}}, nil
@@ -117,7 +118,7 @@ func (s *Server) Memory(context.Context, *emptypb.Empty) (*machine.MemoryRespons
 func (s *Server) LoadAvg(context.Context, *emptypb.Empty) (*machine.LoadAvgResponse, error) {
 	load, err := s.Proc.LoadAvg()
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, s.asStatus(err)
 	}
 
 	return &machine.LoadAvgResponse{Messages: []*machine.LoadAvg{load}}, nil
@@ -127,7 +128,7 @@ func (s *Server) LoadAvg(context.Context, *emptypb.Empty) (*machine.LoadAvgRespo
 func (s *Server) CPUInfo(context.Context, *emptypb.Empty) (*machine.CPUInfoResponse, error) {
 	cpus, err := s.Proc.CPUInfo()
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, s.asStatus(err)
 	}
 
 	return &machine.CPUInfoResponse{Messages: []*machine.CPUsInfo{{CpuInfo: cpus}}}, nil
@@ -137,7 +138,7 @@ func (s *Server) CPUInfo(context.Context, *emptypb.Empty) (*machine.CPUInfoRespo
 func (s *Server) SystemStat(context.Context, *emptypb.Empty) (*machine.SystemStatResponse, error) {
 	stat, err := s.Proc.SystemStat()
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, s.asStatus(err)
 	}
 
 	return &machine.SystemStatResponse{Messages: []*machine.SystemStat{stat}}, nil
@@ -147,7 +148,7 @@ func (s *Server) SystemStat(context.Context, *emptypb.Empty) (*machine.SystemSta
 func (s *Server) DiskStats(context.Context, *emptypb.Empty) (*machine.DiskStatsResponse, error) {
 	stats, err := s.Proc.DiskStats()
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, s.asStatus(err)
 	}
 
 	return &machine.DiskStatsResponse{Messages: []*machine.DiskStats{stats}}, nil
@@ -157,7 +158,7 @@ func (s *Server) DiskStats(context.Context, *emptypb.Empty) (*machine.DiskStatsR
 func (s *Server) Processes(context.Context, *emptypb.Empty) (*machine.ProcessesResponse, error) {
 	list, err := s.Proc.Processes()
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, s.asStatus(err)
 	}
 
 	return &machine.ProcessesResponse{Messages: []*machine.Process{{Processes: list}}}, nil
@@ -167,7 +168,7 @@ func (s *Server) Processes(context.Context, *emptypb.Empty) (*machine.ProcessesR
 func (s *Server) Mounts(context.Context, *emptypb.Empty) (*machine.MountsResponse, error) {
 	list, err := s.Proc.Mounts(string(s.Root))
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, s.asStatus(err)
 	}
 
 	return &machine.MountsResponse{Messages: []*machine.Mounts{{Stats: list}}}, nil
@@ -190,11 +191,18 @@ type writerFunc func([]byte) error
 
 func (f writerFunc) Write(b []byte) (int, error) { return len(b), f(b) }
 
-// asStatus gives errors the code that clients branch on. The error's own words name the path.
-func asStatus(err error) error {
+// asStatus gives errors the code that clients branch on, and names the path as the node knows it.
+func (s *Server) asStatus(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = fmt.Errorf("%s: %w", s.Root.Show(at.Path), at.Err)
+	}
+
 	switch {
 	case err == nil:
 		return nil
+	case status.Code(err) != codes.Unknown:
+		return err
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):
@@ -205,11 +213,7 @@ func asStatus(err error) error {
 		return status.Error(codes.PermissionDenied, err.Error())
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, files.ErrNotRegular), errors.Is(err, os.ErrInvalid):
 		return status.Error(codes.InvalidArgument, err.Error())
+	default:
+		return status.Error(codes.Internal, err.Error())
 	}
-
-	if _, ok := status.FromError(err); ok {
-		return err
-	}
-
-	return status.Error(codes.Internal, err.Error())
 }
