@@ -119,23 +119,27 @@ func index(data []byte) (map[string]*yaml.Node, error) {
 
 // compare descends while either side is a mapping, so that a section that came is reported by its fields.
 func compare(id string, a, b *yaml.Node, path *tree.Path) []Change {
-	if a != nil && b != nil && tree.Canonical(a) == tree.Canonical(b) {
-		return nil
-	}
-
-	if (a == nil || a.Kind == yaml.MappingNode) && (b == nil || b.Kind == yaml.MappingNode) {
-		var changes []Change
-
-		for _, key := range keys(a, b) {
-			changes = append(changes, compare(id, tree.Get(a, key), tree.Get(b, key), path.Key(key))...)
+	mappings := (a == nil || a.Kind == yaml.MappingNode) && (b == nil || b.Kind == yaml.MappingNode)
+	if !mappings {
+		if a != nil && b != nil && tree.Canonical(a) == tree.Canonical(b) {
+			return nil
 		}
 
-		if changes != nil {
-			return changes
-		}
+		return []Change{{Document: id, Path: path.String()}}
 	}
 
-	return []Change{{Document: id, Path: path.String()}}
+	var changes []Change
+
+	for _, key := range keys(a, b) {
+		changes = append(changes, compare(id, tree.Get(a, key), tree.Get(b, key), path.Key(key))...)
+	}
+
+	// An empty section that came or went.
+	if changes == nil && (a == nil || b == nil) {
+		changes = []Change{{Document: id, Path: path.String()}}
+	}
+
+	return changes
 }
 
 func keys(nodes ...*yaml.Node) []string {

@@ -180,6 +180,20 @@ func Get(node *yaml.Node, key string) *yaml.Node {
 		return nil
 	}
 
+	merges := false
+
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == key {
+			return Resolve(node.Content[i+1])
+		}
+
+		merges = merges || node.Content[i].Value == "<<"
+	}
+
+	if !merges {
+		return nil
+	}
+
 	for _, pair := range Pairs(node) {
 		if pair.Key.Value == key {
 			return Resolve(pair.Value)
