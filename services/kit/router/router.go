@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/cosi-project/runtime/api/v1alpha1"
 	"github.com/cosi-project/runtime/pkg/resource"
@@ -164,7 +166,22 @@ func (r *router) List(ctx context.Context, kind resource.Kind, opts ...state.Lis
 		opt(&o)
 	}
 
-	return c.pick(o.UnmarshalOptions.SkipProtobufUnmarshal).List(ctx, kind, opts...)
+	return relist(ctx, c.pick(o.UnmarshalOptions.SkipProtobufUnmarshal), kind, opts)
+}
+
+// listAttempts bounds how often a list that broke off is asked for again; the wait in between is the connection's.
+const listAttempts = 5
+
+// relist asks again when the owner goes away in the middle of its answer, which gRPC itself does not repeat.
+func relist(ctx context.Context, st state.CoreState, kind resource.Kind, opts []state.ListOption) (list resource.List, err error) {
+	for range listAttempts {
+		list, err = st.List(ctx, kind, opts...)
+		if status.Code(err) != codes.Unavailable {
+			return list, err
+		}
+	}
+
+	return list, err
 }
 
 // writer gives the state that stores a type.

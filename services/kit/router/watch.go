@@ -87,6 +87,11 @@ type resuming struct {
 	options options
 }
 
+// List the resources of a type.
+func (r resuming) List(ctx context.Context, kind resource.Kind, opts ...state.ListOption) (resource.List, error) {
+	return relist(ctx, r.CoreState, kind, opts)
+}
+
 // Watch one resource.
 func (r resuming) Watch(ctx context.Context, ptr resource.Pointer, ch chan<- state.Event, opts ...state.WatchOption) error {
 	var o state.WatchOptions
