@@ -60,7 +60,7 @@ func (c *serverCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 
 	if err := secured.HandshakeContext(ctx); err != nil {
 		if !errors.Is(err, io.EOF) {
-			c.log.Info("handshake refused", "remote", conn.RemoteAddr(), "error", err)
+			c.log.Info("handshake failed", "remote", conn.RemoteAddr(), "error", err)
 			linger(conn)
 		}
 
