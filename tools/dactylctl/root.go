@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +14,7 @@ import (
 )
 
 // quickly bounds calls that are answered at once by a node that is well.
-const quickly = 25 * time.Second
+const quickly = client.AnswerLimit
 
 // app is what all commands share: the streams and the global flags.
 type app struct {
@@ -46,7 +45,7 @@ func (a *app) root() *cobra.Command {
 	a.complete(cmd, "nodes", func(string) []string { return a.nodeNames(cmd.Context()) })
 
 	cmd.AddCommand(
-		a.applyConfigCommand(), a.bootstrapCommand(), a.configCommand(), a.copyCommand(), a.dmesgCommand(),
+		a.applyConfigCommand(), a.bootstrapCommand(), a.clusterCommand(), a.configCommand(), a.copyCommand(), a.dmesgCommand(),
 		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(),
 		a.listCommand(), a.logsCommand(), a.machineConfigCommand(), a.memoryCommand(), a.metaCommand(),
 		a.mountsCommand(), a.patchCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(),
@@ -117,16 +116,28 @@ func everyNode(ctx context.Context, c *client.Client, use func(context.Context, 
 	var errs []error
 	for _, node := range c.Targets() {
 		if err := use(c.ToNode(ctx, node), node); err != nil {
-			errs = append(errs, &client.NodeError{Node: node, Err: err})
+			errs = append(errs, atNode(node, err))
 		}
 	}
-	if len(c.Targets()) == 1 && len(errs) == 1 {
-		var only *client.NodeError
-		if errors.As(errs[0], &only) {
-			return only.Err
-		}
+	return onlyNode(c, errors.Join(errs...))
+}
+
+// atNode names the node of an error that does not name it yet.
+func atNode(node string, err error) error {
+	var named *client.NodeError
+	if errors.As(err, &named) {
+		return err
 	}
-	return errors.Join(errs...)
+	return &client.NodeError{Node: node, Err: err}
+}
+
+// onlyNode leaves the node's name out where there is no other.
+func onlyNode(c *client.Client, err error) error {
+	var failed *client.NodeError
+	if len(c.Targets()) == 1 && errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }
 
 // insecureFlags adds the flags of commands that work in maintenance mode.

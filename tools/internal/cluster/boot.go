@@ -75,17 +75,21 @@ func mountRoot(o bootOrder) error {
 	}
 
 	for _, dir := range []string{
-		"proc", "sys", "dev", "run", "tmp", "var", "etc", "opt", "system/state", "usr/bin", "usr/share/dactyl/services", "usr/lib", "mnt",
+		"proc", "sys", "dev", "run", "tmp", "var", "etc", "opt", "system", "usr/bin", "usr/share/dactyl/services", "usr/lib", "mnt",
 	} {
 		if err := os.MkdirAll(filepath.Join(o.Root, dir), 0o755); err != nil {
 			return err
 		}
 	}
 
-	for _, m := range []struct{ target, options string }{{"run", "mode=0755"}, {"tmp", "mode=1777"}, {"etc", "mode=0755"}} {
+	for _, m := range []struct{ target, options string }{{"run", "mode=0755"}, {"tmp", "mode=1777"}, {"etc", "mode=0755"}, {"system", "mode=0755"}} {
 		if err := unix.Mount("tmpfs", filepath.Join(o.Root, m.target), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, m.options); err != nil {
 			return fmt.Errorf("%s: %w", m.target, err)
 		}
+	}
+
+	if err := os.Mkdir(filepath.Join(o.Root, "system/state"), 0o755); err != nil {
+		return err
 	}
 
 	return errors.Join(

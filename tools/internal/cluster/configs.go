@@ -24,12 +24,11 @@ func (c *Cluster) writeConfigs(spec *Spec) error {
 		return err
 	}
 
-	client, err := out.Client.Bytes()
-	if err != nil {
+	if err := c.writeClient(out.Client); err != nil {
 		return err
 	}
 
-	for name, data := range map[string][]byte{"controlplane.yaml": out.ControlPlane, "worker.yaml": out.Worker, "talosconfig": client} {
+	for name, data := range map[string][]byte{"controlplane.yaml": out.ControlPlane, "worker.yaml": out.Worker} {
 		if err := atomicfile.Write(filepath.Join(c.dir, name), data, 0o600); err != nil {
 			return err
 		}
@@ -42,6 +41,16 @@ func (c *Cluster) writeConfigs(spec *Spec) error {
 	}
 
 	return nil
+}
+
+// writeClient keeps the first client configuration: a new certificate would be a second context for the user.
+func (c *Cluster) writeClient(client *clientconfig.Config) error {
+	path := filepath.Join(c.dir, "talosconfig")
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+
+	return client.Write(path)
 }
 
 // configs reads the configurations from the input directory, or generates them from secrets that are kept.

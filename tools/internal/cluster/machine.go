@@ -99,6 +99,20 @@ func (m *Machine) InitPID() (int, error) {
 	return r.Init.PID, nil
 }
 
+// SupervisorPID is the process that plays the node's hardware.
+func (m *Machine) SupervisorPID() (int, error) {
+	r, err := m.record()
+	if err != nil {
+		return 0, err
+	}
+
+	if !r.Supervisor.alive() {
+		return 0, fmt.Errorf("%s has no supervisor", m.Name)
+	}
+
+	return r.Supervisor.PID, nil
+}
+
 // BootID is the node's current boot.
 func (m *Machine) BootID() (string, error) {
 	r, err := m.record()

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	resources "github.com/dactyl-os/dactyl/proto/resource"
 	clusterres "github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 )
@@ -107,10 +108,17 @@ func (c *Cluster) each(ctx context.Context, p *progress, check func(context.Cont
 
 // await polls one node. Its condition is looked at meanwhile: a node that does not boot is not waited for.
 func (m *Machine) await(ctx context.Context, p *progress, check func(context.Context, *Machine) error) error {
+	var last error
+
 	for {
 		err := ask(ctx, m, check)
 		if err == nil {
 			return nil
+		}
+
+		// The end of the wait says less than what was waited for.
+		if last == nil || ctx.Err() == nil {
+			last = err
 		}
 
 		p.note("%s: %s", m.Name, plain(err))
@@ -127,7 +135,7 @@ func (m *Machine) await(ctx context.Context, p *progress, check func(context.Con
 				return ctx.Err()
 			}
 
-			return fmt.Errorf("%s: not ready in time: %s; its console is %s", m.Name, plain(err), m.ConsolePath())
+			return fmt.Errorf("%s: not ready in time: %s; its console is %s", m.Name, plain(last), m.ConsolePath())
 		case <-time.After(askInterval):
 		}
 	}
@@ -228,6 +236,10 @@ func knowsMembers(ctx context.Context, m *Machine) error {
 }
 
 func listMembers(ctx context.Context, c *client.Client) ([]*clusterres.Member, error) {
+	if err := resources.Register(); err != nil {
+		return nil, fmt.Errorf("register resource types: %w", err)
+	}
+
 	list, err := state.WrapCore(c.State).List(ctx,
 		resource.NewMetadata(clusterres.NamespaceName, clusterres.MemberType, "", resource.VersionUndefined))
 	if err != nil {
