@@ -327,8 +327,11 @@ func TestStopFinishesCallsAndEndsStreams(t *testing.T) {
 		called <- err
 	}()
 
-	// The call has to have arrived before the stop.
-	time.Sleep(100 * time.Millisecond)
+	kittest.AwaitNoError(t, 5*time.Second, func() error {
+		_, err := stateOf(d.Conn()).Get(ctx, pointer(testdaemon.ItemType, "waiting"))
+
+		return err
+	})
 
 	if err := d.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
@@ -338,9 +341,55 @@ func TestStopFinishesCallsAndEndsStreams(t *testing.T) {
 		t.Errorf("the running call was cut: %v", err)
 	}
 
-	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+	for err = nil; err == nil; {
+		_, err = watch.Recv()
+	}
+
+	if status.Code(err) != codes.Unavailable {
 		t.Errorf("the watch ended with %v", err)
 	}
+}
+
+func TestWatchKeepsUp(t *testing.T) {
+	const count = 3000
+
+	d := kittest.Start(t, pkg, kittest.Options{Args: []string{"--log-level", "info"}})
+	ctx := within(t, 60*time.Second)
+	st := stateOf(d.Conn())
+	ch := make(chan state.Event)
+
+	if err := st.WatchKind(ctx, pointer(testdaemon.ItemType, ""), ch); err != nil {
+		t.Fatal(err)
+	}
+
+	begin := time.Now()
+
+	for writer := range 4 {
+		go func() {
+			for i := writer; i < count; i += 4 {
+				if err := st.Create(ctx, testdaemon.NewItem(testdaemon.ItemType, strconv.Itoa(i), "")); err != nil {
+					t.Error(err)
+
+					return
+				}
+			}
+		}()
+	}
+
+	for seen := map[string]bool{}; len(seen) < count; {
+		select {
+		case event := <-ch:
+			if event.Type != state.Created {
+				t.Fatalf("%s: %v", event.Type, event.Error)
+			}
+
+			seen[event.Resource.Metadata().ID()] = true
+		case <-ctx.Done():
+			t.Fatalf("only %d events", len(seen))
+		}
+	}
+
+	t.Logf("%.0f events/s", count/time.Since(begin).Seconds())
 }
 
 func TestStopIsBounded(t *testing.T) {

@@ -138,7 +138,7 @@ func (timeServer) Time(context.Context, *emptypb.Empty) (*timeapi.TimeResponse, 
 	return &timeapi.TimeResponse{Messages: []*timeapi.Time{{Server: "here"}}}, nil
 }
 
-// TimeCheck panics, or waits as long as its server's name says.
+// TimeCheck panics, or publishes the item "waiting" and waits as long as its server's name says.
 func (s timeServer) TimeCheck(ctx context.Context, req *timeapi.TimeRequest) (*timeapi.TimeResponse, error) {
 	if req.GetServer() == "panic" {
 		panic("as asked")
@@ -146,6 +146,11 @@ func (s timeServer) TimeCheck(ctx context.Context, req *timeapi.TimeRequest) (*t
 
 	wait, err := time.ParseDuration(req.GetServer())
 	if err != nil {
+		return nil, err
+	}
+
+	// Tests await this item: the call has arrived.
+	if err := s.env.Local().Create(ctx, NewItem(ItemType, "waiting", "")); err != nil {
 		return nil, err
 	}
 
