@@ -48,7 +48,7 @@ func (a *app) edited(node string, data []byte) ([]byte, error) {
 			fmt.Fprintln(a.err, "cancelled: nothing was changed")
 			return nil, nil
 		}
-		if bytes.Equal(text, data) && note[2] == '!' {
+		if bytes.Equal(text, data) && strings.HasPrefix(note, "#!") {
 			return nil, errors.New("the text still does not load: nothing was applied")
 		}
 		_, err = config.Load(text)

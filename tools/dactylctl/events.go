@@ -33,7 +33,7 @@ func (a *app) eventsCommand() *cobra.Command {
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
 				fmt.Fprintf(a.out, eventFormat, "NODE", "ID", "EVENT", "ACTOR", "SOURCE", "MESSAGE")
 				req := &machine.EventsRequest{TailEvents: f.tail, TailId: f.since, TailSeconds: int32(f.duration.Seconds()), WithActorId: f.actor}
-				return followNodes(ctx, c, a.out, func(ctx context.Context, w *lineWriter) error {
+				return followNodes(ctx, c, a.out, true, func(ctx context.Context, w *lineWriter) error {
 					w.prefix = "" // the line names the node
 					return streamEvents(ctx, c, req, w)
 				})

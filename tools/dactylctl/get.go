@@ -89,6 +89,9 @@ func (a *app) get(ctx context.Context, c *client.Client, args []string, f getFla
 		}
 		return nil
 	})
+	if p.printed == 0 && failed != nil {
+		return failed
+	}
 	return errors.Join(p.flush(), failed)
 }
 
@@ -166,7 +169,7 @@ func watchResources(ctx context.Context, c *client.Client, pointer resource.Meta
 	for watching > 0 {
 		select {
 		case <-ctx.Done():
-			return errors.Join(failed...)
+			return onlyNode(c, errors.Join(failed...))
 		case ch := <-changes:
 			if ch.event.Type == state.Errored {
 				failed = append(failed, &client.NodeError{Node: ch.node, Err: ch.event.Error})
@@ -178,7 +181,7 @@ func watchResources(ctx context.Context, c *client.Client, pointer resource.Meta
 			}
 		}
 	}
-	return errors.Join(failed...)
+	return onlyNode(c, errors.Join(failed...))
 }
 
 func startWatch(ctx context.Context, c *client.Client, pointer resource.Metadata, events chan<- state.Event) error {

@@ -38,7 +38,7 @@ func (a *app) logsCommand() *cobra.Command {
 				req.Namespace, req.Driver = "k8s.io", common.ContainerDriver_CRI
 			}
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
-				return followNodes(ctx, c, a.out, func(ctx context.Context, w *lineWriter) error { return streamLog(ctx, c, req, w) })
+				return followNodes(ctx, c, a.out, follow, func(ctx context.Context, w *lineWriter) error { return streamLog(ctx, c, req, w) })
 			})
 		},
 	}
@@ -48,9 +48,9 @@ func (a *app) logsCommand() *cobra.Command {
 	return cmd
 }
 
-// followNodes runs a stream for every node at once; with several nodes each
-// line says where it is from.
-func followNodes(ctx context.Context, c *client.Client, out io.Writer, stream func(context.Context, *lineWriter) error) error {
+// followNodes runs a stream for every node, at once when it is one without
+// end; with several nodes each line says where it is from.
+func followNodes(ctx context.Context, c *client.Client, out io.Writer, endless bool, stream func(context.Context, *lineWriter) error) error {
 	var (
 		mu     sync.Mutex
 		wg     sync.WaitGroup
@@ -64,10 +64,13 @@ func followNodes(ctx context.Context, c *client.Client, out io.Writer, stream fu
 		wg.Go(func() {
 			err := errors.Join(stream(c.ToNode(ctx, node), w), w.end())
 			if err != nil && len(c.Targets()) > 1 {
-				err = &client.NodeError{Node: node, Err: err}
+				err = atNode(node, err)
 			}
 			failed[i] = err
 		})
+		if !endless {
+			wg.Wait()
+		}
 	}
 	wg.Wait()
 	if ctx.Err() != nil {

@@ -85,10 +85,11 @@ func (p *printer) print(node, mark string, r resource.Resource) error {
 		whole["event"] = eventName(mark)
 	}
 	if p.format == "jsonpath" {
-		if err := p.path.Write(p.out, whole); err != nil {
+		var text strings.Builder
+		if err := p.path.Write(&text, whole); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(p.out)
+		_, err := fmt.Fprintln(p.out, strings.TrimSuffix(text.String(), "\n"))
 		return err
 	}
 	enc := json.NewEncoder(p.out)

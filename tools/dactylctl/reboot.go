@@ -101,12 +101,12 @@ func (a *app) takeAway(cmd *cobra.Command, f waitFlags, act action) error {
 		for i, node := range c.Targets() {
 			wg.Go(func() {
 				if err := takeAwayNode(c.ToNode(ctx, node), c, node, f, act, board); err != nil {
-					failed[i] = &client.NodeError{Node: node, Err: err}
+					failed[i] = atNode(node, err)
 				}
 			})
 		}
 		wg.Wait()
-		return errors.Join(failed...)
+		return onlyNode(c, errors.Join(failed...))
 	})
 }
 

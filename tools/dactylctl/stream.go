@@ -56,7 +56,7 @@ func (a *app) dmesgCommand() *cobra.Command {
 		Example: "  dactylctl -n 10.5.0.2 dmesg -f --tail",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
-				return followNodes(ctx, c, a.out, func(ctx context.Context, w *lineWriter) error {
+				return followNodes(ctx, c, a.out, follow, func(ctx context.Context, w *lineWriter) error {
 					stream, err := c.Machine.Dmesg(ctx, &machine.DmesgRequest{Follow: follow, Tail: tail})
 					if err != nil {
 						return err

@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
+
+// AnswerLimit is how long a node that is well may take for a plain question.
+const AnswerLimit = 25 * time.Second
 
 // Advice is an error with its likely cause and the next command to run.
 type Advice struct {
@@ -103,9 +107,17 @@ func explainDial(message, at string) error {
 	case has("no route to host", "network is unreachable", "host is down"):
 		return failed("no route", "the node is off, or this machine is not in its network", "ping "+strings.Split(at, ":")[0])
 	case has("i/o timeout", "deadline exceeded", "DeadlineExceeded", "context deadline"):
-		return failed("no answer in time", "the node is off or busy, or a firewall drops packets to port "+Port, "ping "+strings.Split(at, ":")[0])
+		return failed(tooLate(message), "the node is off or busy, or a firewall drops packets to port "+Port, "ping "+strings.Split(at, ":")[0])
 	case has("error reading server preface", "EOF", "connection reset", "transport is closing"):
 		return failed("the connection broke", "the gateway was restarting", "repeat the command")
 	}
 	return &Advice{Err: errors.New(message)}
+}
+
+// tooLate says how long was waited: here, or at the gateway that says so itself.
+func tooLate(message string) string {
+	if strings.Contains(message, "context deadline exceeded") {
+		return fmt.Sprintf("no answer in time (the limit is %s)", AnswerLimit)
+	}
+	return "no answer in time: " + message
 }
