@@ -29,7 +29,7 @@ import (
 
 const (
 	pkg     = "./cmd/trustd"
-	patient = 15 * time.Second
+	patient = 30 * time.Second
 )
 
 // lan makes namespaces with eth0 10.5.0.2, .3 … on a bridge in a namespace of its own.
