@@ -40,6 +40,11 @@ func (e *NoOwnerError) Error() string {
 // Unwrap gives what dialling the owner said.
 func (e *NoOwnerError) Unwrap() error { return e.Err }
 
+// GRPCStatus makes it Unimplemented for callers of a method that passes it on.
+func (e *NoOwnerError) GRPCStatus() *status.Status {
+	return status.New(codes.Unimplemented, e.Error())
+}
+
 // IsNoOwner tells whether an operation failed because the type's owner does not run on this node.
 func IsNoOwner(err error) bool {
 	var e *NoOwnerError

@@ -18,6 +18,9 @@ import (
 // batchBytes bounds a message of events well under gRPC's limit for a message received.
 const batchBytes = 256 << 10
 
+// pendingMax is how many events may wait for a slow client before the store's history has to hold them.
+const pendingMax = 4096
+
 // Watch sends an empty message when it is established, then events. Events that are ready together travel in one message.
 func (s *Server) Watch(req *v1alpha1.WatchRequest, stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
@@ -41,23 +44,7 @@ func (s *Server) Watch(req *v1alpha1.WatchRequest, stream grpc.ServerStream) err
 		return err
 	}
 
-	for {
-		var events []state.Event
-
-		select {
-		case event := <-one:
-			events = []state.Event{event}
-		case events = <-many:
-		case <-s.Stopping:
-			return status.Errorf(codes.Unavailable, "%s is stopping", s.Self)
-		case <-ctx.Done():
-			return nil
-		}
-
-		if err := w.send(events); err != nil {
-			return err
-		}
-	}
+	return w.run(ctx, one, many)
 }
 
 func (s *Server) subscribe(ctx context.Context, req *v1alpha1.WatchRequest, one chan<- state.Event, many chan<- []state.Event) error {
@@ -143,6 +130,53 @@ func (s *Server) newWatch(ctx context.Context, req *v1alpha1.WatchRequest, strea
 	}
 
 	return &watch{server: s, stream: stream, view: view, old: req.GetApiVersion() < 1}, nil
+}
+
+// run takes events as they come and sends those that gathered while the last ones were on their way: a client that is slow
+// for a moment costs memory here, not its watch.
+func (w *watch) run(ctx context.Context, one <-chan state.Event, many <-chan []state.Event) error {
+	batches := make(chan []state.Event)
+	failed := make(chan error, 1)
+
+	go func() {
+		for batch := range batches {
+			if err := w.send(batch); err != nil {
+				failed <- err
+
+				return
+			}
+		}
+	}()
+
+	defer close(batches)
+
+	var pending []state.Event
+
+	for {
+		takeOne, takeMany, give := one, many, batches
+		if len(pending) == 0 {
+			give = nil
+		}
+
+		if len(pending) >= pendingMax {
+			takeOne, takeMany = nil, nil
+		}
+
+		select {
+		case event := <-takeOne:
+			pending = append(pending, event)
+		case events := <-takeMany:
+			pending = append(pending, events...)
+		case give <- pending:
+			pending = nil
+		case err := <-failed:
+			return err
+		case <-w.server.Stopping:
+			return status.Errorf(codes.Unavailable, "%s is stopping", w.server.Self)
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (w *watch) send(events []state.Event) error {

@@ -13,11 +13,11 @@ import (
 	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
 )
 
-// A watcher that falls more than historyMax events behind has to list again; the history starts small because most
-// types change a few times in a node's life.
+// A bookmark or a watcher more than historyMax events behind has to list again. The history starts small because most
+// types change a few times in a node's life, and ends small because it keeps what it tells of in memory.
 const (
 	historyInitial = 8
-	historyMax     = 1024
+	historyMax     = 256
 	historyGap     = 2
 )
 
