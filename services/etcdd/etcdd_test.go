@@ -311,6 +311,11 @@ func killed(t *testing.T, n *node) {
 		again(t)
 	}
 
+	// A caller waits for the member instead of being refused.
+	if _, err := n.api.EtcdStatus(t.Context(), &emptypb.Empty{}); err != nil {
+		t.Errorf("status right after the restart: %v", err)
+	}
+
 	after := awaitVoters(t, n, 2)
 	t.Logf("member back %s after the start", time.Since(start))
 

@@ -19,6 +19,10 @@ func (k *Keeper) apply(ctx context.Context, a plan.Action, o plan.Observed) (tim
 
 	switch a.Kind {
 	case plan.Wait:
+		if in.Missing == "" {
+			k.resumed()
+		}
+
 		k.setStatus(Status{Message: a.Reason})
 
 		return lookEvery, nil
@@ -91,6 +95,8 @@ func (k *Keeper) settle(ctx context.Context) (time.Duration, error) {
 	if !isClosed(m.Ready()) {
 		return settleEvery, nil // sleep wakes when it is
 	}
+
+	k.resumed()
 
 	if err := k.data().ClearNote(); err != nil {
 		return 0, err

@@ -54,6 +54,10 @@ type Keeper struct {
 	status Status
 	left   bool // asked to leave: stays out until the daemon starts again
 
+	// back is closed when it is known whether the member of before a restart runs again; nil when there was none.
+	back     chan struct{}
+	backOnce sync.Once
+
 	// Only the loop's goroutine uses these.
 	removed  bool
 	failures int
@@ -64,6 +68,15 @@ func New(log *slog.Logger, report func(Status)) *Keeper {
 	return &Keeper{
 		log: log, report: report, wake: make(chan struct{}, 1),
 		input: Input{ControlPlane: true, Missing: "waiting for the machine configuration"},
+	}
+}
+
+// Resume says that a member is expected to come back from its data: callers wait for it a moment. Only before Run.
+func (k *Keeper) Resume() { k.back = make(chan struct{}) }
+
+func (k *Keeper) resumed() {
+	if k.back != nil {
+		k.backOnce.Do(func() { close(k.back) })
 	}
 }
 
@@ -150,6 +163,7 @@ func (k *Keeper) failed(err error) time.Duration {
 	k.failures++
 	pause := min(backoffMax, lookEvery<<min(k.failures-1, 6))
 
+	k.resumed()
 	k.log.Warn("etcd step", "error", err, "retry", pause)
 
 	if k.Member() == nil {

@@ -19,8 +19,12 @@ var (
 	ErrNotRunning      = errors.New("etcd is not running")
 )
 
-// probeTimeout bounds the look for a cluster that exists already.
-const probeTimeout = 2 * time.Second
+const (
+	// probeTimeout bounds the look for a cluster that exists already.
+	probeTimeout = 2 * time.Second
+	// backTimeout is how long callers wait for a member to be back after a restart of the daemon.
+	backTimeout = 8 * time.Second
+)
 
 // Bootstrap asks for a new cluster. The wish is on disk when it returns, so it outlives a crash.
 func (k *Keeper) Bootstrap(ctx context.Context) error {
@@ -68,8 +72,11 @@ func (k *Keeper) clusterSeen(ctx context.Context, in Input) bool {
 	return err == nil && len(members) > 0
 }
 
-// Running gives the member, or an error that says why there is none.
-func (k *Keeper) Running() (*engine.Member, error) {
+// Running gives the member, or an error that says why there is none. After a restart of the daemon it waits a moment for
+// the member to be back.
+func (k *Keeper) Running(ctx context.Context) (*engine.Member, error) {
+	k.awaitBack(ctx)
+
 	m := k.Member()
 	if m == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotRunning, k.Status().Message)
@@ -78,9 +85,24 @@ func (k *Keeper) Running() (*engine.Member, error) {
 	return m, nil
 }
 
+func (k *Keeper) awaitBack(ctx context.Context) {
+	if k.back == nil {
+		return
+	}
+
+	timer := time.NewTimer(backTimeout)
+	defer timer.Stop()
+
+	select {
+	case <-k.back:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // Leave takes this node off the member list, stops the member and removes its data.
 func (k *Keeper) Leave(ctx context.Context) error {
-	m, err := k.Running()
+	m, err := k.Running(ctx)
 	if err != nil {
 		return err
 	}

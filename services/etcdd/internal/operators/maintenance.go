@@ -17,7 +17,7 @@ import (
 
 // EtcdSnapshot streams the database, followed by its SHA-256 as etcdctl's snapshots have it.
 func (s *Server) EtcdSnapshot(_ *machine.EtcdSnapshotRequest, stream grpc.ServerStreamingServer[common.Data]) error {
-	m, err := s.Keeper.Running()
+	m, err := s.Keeper.Running(stream.Context())
 	if err != nil {
 		return asStatus(err)
 	}
@@ -49,7 +49,7 @@ func (s *Server) EtcdSnapshot(_ *machine.EtcdSnapshotRequest, stream grpc.Server
 
 // EtcdAlarmList lists the cluster's alarms.
 func (s *Server) EtcdAlarmList(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdAlarmListResponse, error) {
-	m, err := s.Keeper.Running()
+	m, err := s.Keeper.Running(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -64,7 +64,7 @@ func (s *Server) EtcdAlarmList(ctx context.Context, _ *emptypb.Empty) (*machine.
 
 // EtcdAlarmDisarm disarms all alarms of the cluster and tells which they were.
 func (s *Server) EtcdAlarmDisarm(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdAlarmDisarmResponse, error) {
-	m, err := s.Keeper.Running()
+	m, err := s.Keeper.Running(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -89,8 +89,8 @@ func alarms(list []*pb.AlarmMember) []*machine.EtcdMemberAlarm {
 }
 
 // EtcdDefragment gives the local member's free space back to the file system.
-func (s *Server) EtcdDefragment(_ context.Context, _ *emptypb.Empty) (*machine.EtcdDefragmentResponse, error) {
-	m, err := s.Keeper.Running()
+func (s *Server) EtcdDefragment(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdDefragmentResponse, error) {
+	m, err := s.Keeper.Running(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}

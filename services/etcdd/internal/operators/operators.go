@@ -63,7 +63,7 @@ func (s *Server) EtcdMemberList(ctx context.Context, r *machine.EtcdMemberListRe
 }
 
 func (s *Server) members(ctx context.Context, local bool) ([]*pb.Member, error) {
-	m, err := s.Keeper.Running()
+	m, err := s.Keeper.Running(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -83,7 +83,7 @@ func (s *Server) members(ctx context.Context, local bool) ([]*pb.Member, error) 
 
 // EtcdStatus tells the state of the local member.
 func (s *Server) EtcdStatus(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdStatusResponse, error) {
-	m, err := s.Keeper.Running()
+	m, err := s.Keeper.Running(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -102,7 +102,7 @@ func (s *Server) EtcdStatus(ctx context.Context, _ *emptypb.Empty) (*machine.Etc
 
 // EtcdRemoveMemberByID takes another member off the list.
 func (s *Server) EtcdRemoveMemberByID(ctx context.Context, r *machine.EtcdRemoveMemberByIDRequest) (*machine.EtcdRemoveMemberByIDResponse, error) {
-	m, err := s.Keeper.Running()
+	m, err := s.Keeper.Running(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}
@@ -129,7 +129,7 @@ func (s *Server) EtcdLeaveCluster(ctx context.Context, _ *machine.EtcdLeaveClust
 
 // EtcdForfeitLeadership hands the leadership to another voter if this member leads.
 func (s *Server) EtcdForfeitLeadership(ctx context.Context, _ *machine.EtcdForfeitLeadershipRequest) (*machine.EtcdForfeitLeadershipResponse, error) {
-	m, err := s.Keeper.Running()
+	m, err := s.Keeper.Running(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}
