@@ -76,7 +76,8 @@ type methodConfig struct {
 }
 
 func serviceConfig(methods map[string]access.Method) string {
-	idempotent := []methodName{}
+	// gRPC's own health service has no options in its descriptor.
+	idempotent := []methodName{{"grpc.health.v1.Health", "Check"}}
 
 	for name, m := range methods {
 		if service, method, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/"); ok && m.Idempotent {
@@ -86,12 +87,12 @@ func serviceConfig(methods map[string]access.Method) string {
 
 	slices.SortFunc(idempotent, func(a, b methodName) int { return strings.Compare(a.Service+a.Method, b.Service+b.Method) })
 
-	configs := []methodConfig{{Name: []methodName{{}}, WaitForReady: true}}
-	if len(idempotent) > 0 {
-		configs = append(configs, methodConfig{Name: idempotent, WaitForReady: true, RetryPolicy: &retryPolicy{
+	configs := []methodConfig{
+		{Name: []methodName{{}}, WaitForReady: true},
+		{Name: idempotent, WaitForReady: true, RetryPolicy: &retryPolicy{
 			MaxAttempts: 5, InitialBackoff: "0.01s", MaxBackoff: "0.2s", BackoffMultiplier: 2,
 			RetryableStatusCodes: []string{"UNAVAILABLE"},
-		}})
+		}},
 	}
 
 	// The structure above always marshals.
