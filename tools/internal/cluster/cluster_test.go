@@ -261,6 +261,7 @@ func TestRefusals(t *testing.T) {
 		"too many":         {func(s *cluster.Spec) { s.CIDR, s.Workers = "10.231.4.0/29", 9 }, "has room for 5 nodes, 10 are asked for"},
 		"bad name":         {func(s *cluster.Spec) { s.Name = "Über" }, "lower case letters"},
 		"bad network":      {func(s *cluster.Spec) { s.CIDR = "10.5.0.0" }, "--cidr"},
+		"inner network":    {func(s *cluster.Spec) { s.CIDR = "10.99.2.0/24" }, "overlaps 10.96.0.0/12"},
 		"bad patch":        {func(s *cluster.Spec) { s.Patches = []string{"machine: {netwrk: {}}"} }, "netwrk"},
 		"no binaries":      {func(s *cluster.Spec) { s.Binaries = "/nowhere" }, "make build"},
 	} {

@@ -97,6 +97,13 @@ func (s *Spec) Complete() error {
 		return fmt.Errorf("--cidr %q: write an IPv4 network such as %s", s.CIDR, DefaultCIDR)
 	}
 
+	// Nodes do not take addresses of pods and services for their own.
+	for _, inner := range []string{"10.244.0.0/16", "10.96.0.0/12"} {
+		if netip.MustParsePrefix(inner).Overlaps(prefix) {
+			return fmt.Errorf("--cidr %s overlaps %s, the network of pods or services: choose another such as %s", s.CIDR, inner, DefaultCIDR)
+		}
+	}
+
 	if room := 1<<(32-prefix.Bits()) - 3; s.ControlPlanes+s.Workers > room {
 		return fmt.Errorf("--cidr %s has room for %d nodes, %d are asked for", s.CIDR, max(room, 0), s.ControlPlanes+s.Workers)
 	}
