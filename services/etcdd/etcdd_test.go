@@ -69,6 +69,12 @@ func TestDaemon(t *testing.T) {
 	ca := newIssuer(t)
 	first, second := newNode(t, ca, "cp-1", "10.99.0.1"), newNode(t, ca, "cp-2", "10.99.0.2")
 
+	// The second one listens on "::", as nodes do whose kernel speaks IPv6.
+	inet6 := filepath.Join(second.Root, "proc", "net", "if_inet6")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(inet6), 0o755), os.WriteFile(inet6, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+
 	first.ns.Exec("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", second.ns.Name)
 
 	for _, n := range []*node{first, second} {

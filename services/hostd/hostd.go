@@ -32,6 +32,7 @@ func New(env *daemon.Env) error {
 
 	return errors.Join(
 		env.Controller(&controllers.Params{Kernel: sysctl.Kernel{Root: env.Root}, Scope: scope(env, parameters), Log: env.Log}),
+		env.Controller(&controllers.EtcFiles{Dir: env.Path("etc"), Log: env.Log}),
 		env.Controller(&controllers.Perf{Proc: kernel}),
 		env.Controller(&controllers.Hardware{Table: env.Path("sys", "firmware", "dmi", "tables", "DMI"), Log: env.Log}),
 	)

@@ -23,6 +23,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/common"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	types "github.com/dactyl-os/dactyl/proto/resource"
+	resfiles "github.com/dactyl-os/dactyl/proto/resource/files"
 	"github.com/dactyl-os/dactyl/proto/resource/perf"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
@@ -116,6 +117,7 @@ func TestDaemon(t *testing.T) {
 		t.Errorf("copy: %d bytes, %v", len(zipped), err)
 	}
 
+	etcFiles(t, h)
 	h.Kill()
 
 	begin := time.Now()
@@ -125,6 +127,34 @@ func TestDaemon(t *testing.T) {
 
 	if away := time.Since(begin); away > servingAgain {
 		t.Errorf("serving %s after the start, want at most %s", away, servingAgain)
+	}
+}
+
+func etcFiles(t *testing.T, h *host) {
+	t.Helper()
+
+	for id, text := range map[string]string{"machine/issue": "hello\n", "../outside": "no\n"} {
+		spec := resfiles.NewEtcFileSpec(resfiles.NamespaceName, id)
+		spec.TypedSpec().Contents, spec.TypedSpec().Mode = []byte(text), 0o640
+
+		if err := h.state.Create(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	kittest.AwaitNoError(t, 5*time.Second, func() error {
+		_, err := safe.ReaderGetByID[*resfiles.EtcFileStatus](t.Context(), h.state, "machine/issue")
+
+		return err
+	})
+
+	path := filepath.Join(h.Root, "etc", "machine", "issue")
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o640 || info.Size() != 6 {
+		t.Errorf("file: %v %v", info, err)
+	}
+
+	if _, err := os.Stat(filepath.Join(h.Root, "outside")); err == nil {
+		t.Error("a file outside of /etc was written")
 	}
 }
 
