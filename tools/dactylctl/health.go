@@ -144,6 +144,7 @@ func discover(ctx context.Context, c *client.Client, f *healthFlags) error {
 	if err != nil {
 		return err
 	}
+	var members []member
 	for _, r := range items {
 		spec, err := decodedSpec(r)
 		if err != nil {
@@ -151,19 +152,46 @@ func discover(ctx context.Context, c *client.Client, f *healthFlags) error {
 		}
 		m, _ := spec.(map[string]any)
 		addresses, _ := m["addresses"].([]any)
-		if len(addresses) == 0 {
-			continue
+		one := member{worker: m["machineType"] == "worker"}
+		for _, a := range addresses {
+			one.addresses = append(one.addresses, fmt.Sprint(a))
 		}
-		if m["machineType"] == "worker" {
-			f.workers = append(f.workers, fmt.Sprint(addresses[0]))
-		} else {
-			f.controlPlanes = append(f.controlPlanes, fmt.Sprint(addresses[0]))
-		}
+		members = append(members, one)
 	}
+	f.controlPlanes, f.workers = addressesOf(members)
 	if len(f.controlPlanes) == 0 {
 		return errors.New("discovery has found no control plane node: name them with --control-plane-nodes")
 	}
 	return nil
+}
+
+type member struct {
+	worker    bool
+	addresses []string
+}
+
+// addressesOf picks an address for each member: the first that no other member
+// has, as machines may share addresses on lo and virtual ones.
+func addressesOf(members []member) (controlPlanes, workers []string) {
+	count := map[string]int{}
+	for _, m := range members {
+		for _, a := range m.addresses {
+			count[a]++
+		}
+	}
+	for _, m := range members {
+		if len(m.addresses) == 0 {
+			continue
+		}
+		own := slices.IndexFunc(m.addresses, func(a string) bool { return count[a] == 1 })
+		address := m.addresses[max(own, 0)]
+		if m.worker {
+			workers = append(workers, address)
+		} else {
+			controlPlanes = append(controlPlanes, address)
+		}
+	}
+	return controlPlanes, workers
 }
 
 func nodeReady(ctx context.Context, c *client.Client) error {

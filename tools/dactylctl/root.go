@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -144,35 +143,4 @@ func onlyNode(c *client.Client, err error) error {
 func (a *app) insecureFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&a.options.Insecure, "insecure", "i", false, "talk to a node in maintenance mode, without certificates")
 	cmd.Flags().StringSliceVar(&a.options.Fingerprints, "cert-fingerprint", nil, "accept only a node whose certificate has one of these fingerprints (with --insecure)")
-}
-
-// table aligns columns: cells of a row are separated by tabs.
-type table struct{ w *tabwriter.Writer }
-
-func newTable(out io.Writer, header ...string) *table {
-	t := &table{tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)}
-	if len(header) > 0 {
-		t.row(stringsOf(header)...)
-	}
-	return t
-}
-
-func (t *table) row(cells ...any) {
-	for i, c := range cells {
-		if i > 0 {
-			fmt.Fprint(t.w, "\t")
-		}
-		fmt.Fprint(t.w, c)
-	}
-	fmt.Fprintln(t.w)
-}
-
-func (t *table) flush() error { return t.w.Flush() }
-
-func stringsOf(s []string) []any {
-	out := make([]any, len(s))
-	for i, v := range s {
-		out[i] = v
-	}
-	return out
 }

@@ -107,6 +107,27 @@ func anyOf(t *testing.T, m proto.Message) *anypb.Any {
 	return a
 }
 
+func TestAddressesOfMembers(t *testing.T) {
+	controlPlanes, workers := addressesOf([]member{
+		{addresses: []string{"10.2.2.2", "10.5.0.2"}}, {addresses: []string{"10.2.2.2", "10.5.0.3"}}, {worker: true, addresses: []string{"10.2.2.2", "10.5.0.5"}}, {},
+	})
+	if strings.Join(controlPlanes, " ") != "10.5.0.2 10.5.0.3" || strings.Join(workers, " ") != "10.5.0.5" {
+		t.Errorf("%v %v", controlPlanes, workers)
+	}
+}
+
+func TestLaterRowsKeepTheWidths(t *testing.T) {
+	var out strings.Builder
+	tab := newTable(&out, "NODE", "NAME", "X")
+	tab.row("10.0.0.1", "a", "1")
+	tab.flush() //nolint:errcheck
+	tab.row("n", "b", "2")
+	tab.flush() //nolint:errcheck
+	if want := "NODE       NAME   X\n10.0.0.1   a      1\nn          b      2\n"; out.String() != want {
+		t.Errorf("%s, want %s", out.String(), want)
+	}
+}
+
 func TestWildcard(t *testing.T) {
 	for pattern, names := range map[string]string{"a": "a", "a*": "a ab a-1", "*b": "b ab", "a*c*": "ac abcd", "*": "x"} {
 		for name := range strings.FieldsSeq(names) {

@@ -143,6 +143,10 @@ func TestExplainKeepsWhatItDoesNotKnow(t *testing.T) {
 	if !strings.HasPrefix(denied.Error(), "10.0.0.1: not authorized\n") || !strings.Contains(denied.Error(), "config info") {
 		t.Errorf("%v", denied)
 	}
+	own := "time server time.cloudflare.com: lookup time.cloudflare.com: i/o timeout"
+	if got := Explain(status.Error(codes.DeadlineExceeded, own), []string{"10.0.0.1"}); got.Error() != own {
+		t.Errorf("a daemon's words became %v", got)
+	}
 	silent := Explain(status.Error(codes.DeadlineExceeded, "context deadline exceeded"), []string{"10.0.0.1"})
 	if !strings.Contains(silent.Error(), "the limit is 25s") {
 		t.Errorf("the deadline is not shown: %v", silent)

@@ -83,6 +83,9 @@ func explainDial(message, at string) error {
 	failed := func(what, cause, next string) error {
 		return &Advice{fmt.Errorf("cannot reach %s: %s", at, what), cause, next}
 	}
+	if !has("connection error", "transport", "dialing", "error reading", "name resolver", "context deadline exceeded", "connection reset") {
+		return errors.New(message) // a daemon's own words
+	}
 	switch {
 	case has("fingerprint"):
 		return failed("the certificate is not the expected one", "another machine has this address, or the node has been restarted in maintenance mode since",
@@ -108,7 +111,7 @@ func explainDial(message, at string) error {
 		return failed("no route", "the node is off, or this machine is not in its network", "ping "+strings.Split(at, ":")[0])
 	case has("i/o timeout", "deadline exceeded", "DeadlineExceeded", "context deadline"):
 		return failed(tooLate(message), "the node is off or busy, or a firewall drops packets to port "+Port, "ping "+strings.Split(at, ":")[0])
-	case has("error reading server preface", "EOF", "connection reset", "transport is closing"):
+	case has("error reading server preface", "error reading from server", "EOF", "connection reset", "transport is closing"):
 		return failed("the connection broke", "the gateway was restarting", "repeat the command")
 	}
 	return &Advice{Err: errors.New(message)}
