@@ -35,7 +35,7 @@ func (a *app) eventsCommand() *cobra.Command {
 				req := &machine.EventsRequest{TailEvents: f.tail, TailId: f.since, TailSeconds: int32(f.duration.Seconds()), WithActorId: f.actor}
 				return followNodes(ctx, c, a.out, true, func(ctx context.Context, w *lineWriter) error {
 					w.prefix = "" // the line names the node
-					return streamEvents(ctx, c, req, w)
+					return streamEvents(ctx, c, w.node, req, w)
 				})
 			})
 		},
@@ -52,14 +52,14 @@ func (a *app) eventsCommand() *cobra.Command {
 const eventFormat = "%-15s %-20s %-28s %-10s %-18s %s\n"
 
 // streamEvents goes on behind the last event received when the node's gateway or init's socket was away.
-func streamEvents(ctx context.Context, c *client.Client, req *machine.EventsRequest, w io.Writer) error {
+func streamEvents(ctx context.Context, c *client.Client, node string, req *machine.EventsRequest, w io.Writer) error {
 	return client.Again(ctx, func() (bool, error) {
 		stream, err := c.Machine.Events(ctx, req)
 		if err != nil {
 			return false, err
 		}
 		received := false
-		err = client.Receive(c, stream, func(node string, e *machine.Event) error {
+		err = client.Receive(c, stream, func(_ string, e *machine.Event) error {
 			received = true
 			req = &machine.EventsRequest{TailId: e.GetId(), WithActorId: req.GetWithActorId()}
 			name, source, message := describeEvent(e)

@@ -57,7 +57,7 @@ func followNodes(ctx context.Context, c *client.Client, out io.Writer, endless b
 		failed = make([]error, len(c.Targets()))
 	)
 	for i, node := range c.Targets() {
-		w := &lineWriter{out: out, mu: &mu}
+		w := &lineWriter{out: out, mu: &mu, node: node}
 		if len(c.Targets()) > 1 {
 			w.prefix = node + ": "
 		}
@@ -121,6 +121,7 @@ const resumePatience = time.Second
 type lineWriter struct {
 	out    io.Writer
 	mu     *sync.Mutex
+	node   string
 	prefix string
 	part   string
 	last   string

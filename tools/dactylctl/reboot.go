@@ -115,7 +115,7 @@ func takeAwayNode(ctx context.Context, c *client.Client, node string, f waitFlag
 	if f.wait {
 		var err error
 		if before, err = bootID(ctx, c); err != nil {
-			return fmt.Errorf("read the boot id: %w", err)
+			return err
 		}
 	}
 	board.Set(node, act.doing)
@@ -142,7 +142,8 @@ func takeAwayNode(ctx context.Context, c *client.Client, node string, f waitFlag
 // look bounds one look at a node that is going away or coming back.
 const look = 3 * time.Second
 
-// bootID tells one start of the machine from another.
+// bootID tells one start of the machine from another. Who may reboot a node
+// but not read its files takes the birth of a resource that init makes at start.
 func bootID(ctx context.Context, c *client.Client) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, look)
 	defer cancel()
@@ -152,7 +153,18 @@ func bootID(ctx context.Context, c *client.Client) (string, error) {
 	}
 	var id strings.Builder
 	err = copyData(c, stream, &id)
-	return strings.TrimSpace(id.String()), err
+	if status.Code(err) != codes.PermissionDenied {
+		return strings.TrimSpace(id.String()), err
+	}
+	items, err := fetch(ctx, c, machineStatus())
+	if err != nil {
+		return "", err
+	}
+	return items[0].Metadata().Created().String(), nil
+}
+
+func machineStatus() resource.Metadata {
+	return resource.NewMetadata("runtime", "MachineStatuses.runtime.talos.dev", "machine", resource.VersionUndefined)
 }
 
 func backAfter(ctx context.Context, c *client.Client, before string) (string, bool) {
@@ -192,7 +204,7 @@ func goneAfter(ctx context.Context, c *client.Client, before string) (string, bo
 func machineStage(ctx context.Context, c *client.Client) (stage string, ready bool) {
 	ctx, cancel := context.WithTimeout(ctx, look)
 	defer cancel()
-	items, err := fetch(ctx, c, resource.NewMetadata("runtime", "MachineStatuses.runtime.talos.dev", "machine", resource.VersionUndefined))
+	items, err := fetch(ctx, c, machineStatus())
 	if err != nil {
 		return "", false
 	}

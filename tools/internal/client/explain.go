@@ -112,7 +112,7 @@ func explainDial(message, at string) error {
 	case has("i/o timeout", "deadline exceeded", "DeadlineExceeded", "context deadline"):
 		return failed(tooLate(message), "the node is off or busy, or a firewall drops packets to port "+Port, "ping "+strings.Split(at, ":")[0])
 	case has("error reading server preface", "error reading from server", "EOF", "connection reset", "transport is closing"):
-		return failed("the connection broke", "the gateway was restarting", "repeat the command")
+		return failed("the connection broke", "the node's gateway was restarting, or the node just went away", "repeat the command")
 	}
 	return &Advice{Err: errors.New(message)}
 }
