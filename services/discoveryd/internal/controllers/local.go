@@ -87,7 +87,12 @@ func readNode(ctx context.Context, r controller.Reader) (spec.Node, error) {
 		return node, err
 	}
 
-	return node, nil
+	standing, err := addresses(ctx, r, network.NodeAddressDefaultID)
+	if err == nil && len(standing) > 0 {
+		node.Default = standing[0]
+	}
+
+	return node, err
 }
 
 func addresses(ctx context.Context, r controller.Reader, id resource.ID) ([]netip.Addr, error) {

@@ -26,6 +26,8 @@ type Node struct {
 	Domainname string
 	// Routed are the addresses by which others reach it, All also the rest.
 	Routed, All []netip.Addr
+	// Default is the address that stands for the node.
+	Default netip.Addr
 }
 
 // Info names the cluster.
@@ -62,7 +64,7 @@ func Record(c *config.Config, node Node, version string) record.Record {
 		Nodename:        strings.ToLower(node.Hostname),
 		OperatingSystem: "Dactyl (" + version + ")",
 		MachineType:     machineType(c),
-		Addresses:       own(c, node.Routed),
+		Addresses:       defaultFirst(own(c, node.Routed), node.Default),
 	}
 
 	if node.Hostname != "" && node.Domainname != "" {
@@ -80,6 +82,15 @@ func Record(c *config.Config, node Node, version string) record.Record {
 	return r
 }
 
+// defaultFirst puts the address that stands for the node before the others: who reads the list tries it first.
+func defaultFirst(addresses []netip.Addr, standing netip.Addr) []netip.Addr {
+	if at := slices.Index(addresses, standing); at > 0 {
+		addresses = slices.Insert(slices.Delete(addresses, at, at+1), 0, standing)
+	}
+
+	return addresses
+}
+
 func machineType(c *config.Config) int32 {
 	parsed, err := enums.ParseMachineType(c.MachineType())
 	if err != nil {
@@ -90,7 +101,8 @@ func machineType(c *config.Config) int32 {
 }
 
 // Settings are how this node takes part in the gossip. The address told to the
-// others stays as long as the node has it; otherwise it is the first.
+// others is the node's default one: other addresses may be the same on every
+// node. Else it stays as long as the node has it; otherwise it is the first.
 func Settings(c *config.Config, node Node, current netip.Addr) gossip.Settings {
 	settings := gossip.Settings{
 		Enabled:  Enabled(c),
@@ -104,7 +116,9 @@ func Settings(c *config.Config, node Node, current netip.Addr) gossip.Settings {
 		settings.Key = key[:]
 	}
 
-	if addresses := own(c, node.Routed); slices.Contains(addresses, current) {
+	if addresses := own(c, node.Routed); slices.Contains(addresses, node.Default) {
+		settings.Advertise = node.Default
+	} else if slices.Contains(addresses, current) {
 		settings.Advertise = current
 	} else if len(addresses) > 0 {
 		settings.Advertise = addresses[0]

@@ -90,6 +90,16 @@ func TestSettings(t *testing.T) {
 	if moved := spec.Settings(c, node, netip.MustParseAddr("10.5.0.9")); moved.Advertise != netip.MustParseAddr("10.5.0.2") {
 		t.Errorf("stayed at %s", moved.Advertise)
 	}
+
+	// The default address wins over both: others may be the same on every node.
+	node.Default = netip.MustParseAddr("10.5.0.3")
+	if standing := spec.Settings(c, node, netip.MustParseAddr("10.5.0.2")); standing.Advertise != node.Default {
+		t.Errorf("advertises %s", standing.Advertise)
+	}
+
+	if r := spec.Record(c, node, "v1"); !slices.Equal(r.Addresses, addrs("10.5.0.3 10.5.0.2")) {
+		t.Errorf("record with %s", r.Addresses)
+	}
 }
 
 func TestEnabled(t *testing.T) {
