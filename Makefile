@@ -11,7 +11,7 @@ SHA   := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 BUILT := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 VERSION := $(MODULE)/services/kit/version
 LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION).Built=$(BUILT)
-BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
+BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
 # Packages that the tests use as outside views, by the program that shows they are there.
 APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps
