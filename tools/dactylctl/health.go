@@ -124,7 +124,7 @@ func waitFor(ctx context.Context, out io.Writer, checks []check) error {
 				fmt.Fprintf(out, "waiting for %s: OK\n", ch.name)
 				break
 			}
-			if reason := oneLine(err.Error()); reason != last && ctx.Err() == nil {
+			if reason := reasonOf(err); reason != last && ctx.Err() == nil {
 				last = reason
 				fmt.Fprintf(out, "waiting for %s: %s\n", ch.name, reason)
 			}
@@ -136,6 +136,19 @@ func waitFor(ctx context.Context, out io.Writer, checks []check) error {
 		}
 	}
 	return nil
+}
+
+// reasonOf is an error in one line, in a daemon's own words where it has some.
+func reasonOf(err error) string {
+	text := err.Error()
+	if s, ok := status.FromError(err); ok {
+		text = s.Message()
+	}
+	if where, what, found := strings.Cut(text, "rpc error: "); found {
+		_, what, _ = strings.Cut(what, "desc = ")
+		text = where + what
+	}
+	return oneLine(text)
 }
 
 // discover takes the members that the node knows.
