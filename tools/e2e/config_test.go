@@ -97,24 +97,24 @@ func TestTryReverts(t *testing.T) {
 	node := worker
 	namespace := netns(t, node)
 	for name, disturb := range map[string]func(*testing.T){
-		"configd killed": func(t *testing.T) { kill9(t, awaitPID(t, namespace, "configd")) },
-		"node restarted": func(t *testing.T) { kill9(t, awaitPID(t, namespace, "init")) },
+		"configd-killed": func(t *testing.T) { kill9(t, awaitPID(t, namespace, "configd")) },
+		"node-restarted": func(t *testing.T) { kill9(t, awaitPID(t, namespace, "init")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			old := storedConfig(t, node)
-			tried := withLabel(t, old, "tried "+name)
+			tried := withLabel(t, old, "tried-"+name)
 			const tryFor = 8 * time.Second
 			start := time.Now()
 			if err := apply(t, node, tried, machine.ApplyConfigurationRequest_TRY, tryFor); err != nil {
 				t.Fatal(err)
 			}
-			if active := ctl(t, "-n", node, "get", "machineconfig", "v1alpha1", "-o", "yaml"); !strings.Contains(active, "tried "+name) {
+			if active := ctl(t, "-n", node, "get", "machineconfig", "v1alpha1", "-o", "yaml"); !strings.Contains(active, "tried-"+name) {
 				t.Fatalf("the tried configuration is not active:\n%s", active)
 			}
 			disturb(t)
 			await(t, time.Minute, func() error {
 				r := outside.Dactylctl(t.Context(), "-n", node, "get", "machineconfig", "v1alpha1", "-o", "yaml")
-				if r.Err != nil || strings.Contains(r.Stdout, "tried "+name) {
+				if r.Err != nil || strings.Contains(r.Stdout, "tried-"+name) {
 					return fmt.Errorf("not reverted: %s", r)
 				}
 				return nil

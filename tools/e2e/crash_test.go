@@ -27,6 +27,8 @@ const (
 	callsPerSecond = 200
 	killsPerDaemon = 5
 	callDeadline   = 10 * time.Second
+	// quiet is the time between two kills of a daemon, so that each meets a daemon at work and full traffic.
+	quiet = 500 * time.Millisecond
 )
 
 func awaitPID(t *testing.T, namespace, daemon string) int {
@@ -46,7 +48,8 @@ func kill9(t *testing.T, pid int) {
 	}
 }
 
-// load calls Version, ServiceList and a resource Get on target through one gateway at a fixed rate.
+// load calls Version, ServiceList, a resource Get and the first event of a resource Watch on target through one gateway
+// at a fixed rate.
 type load struct {
 	calls, failed atomic.Int64
 	slowest       atomic.Int64
@@ -64,6 +67,7 @@ func startLoad(conn *grpc.ClientConn, target string) *load {
 		func(ctx context.Context) error { _, err := service.Version(ctx, &emptypb.Empty{}); return err },
 		func(ctx context.Context) error { _, err := service.ServiceList(ctx, &emptypb.Empty{}); return err },
 		func(ctx context.Context) error { _, err := state.Get(ctx, outside.Probe("networkd")); return err },
+		func(ctx context.Context) error { return firstEvent(ctx, state, outside.Probe("networkd")) },
 	}
 	l.done.Go(func() {
 		tick := time.NewTicker(time.Second / callsPerSecond)
@@ -78,6 +82,17 @@ func startLoad(conn *grpc.ClientConn, target string) *load {
 		}
 	})
 	return l
+}
+
+func firstEvent(ctx context.Context, state v1alpha1.StateClient, of *v1alpha1.GetRequest) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := state.Watch(ctx, &v1alpha1.WatchRequest{Namespace: of.GetNamespace(), Type: of.GetType(), Id: &of.Id})
+	if err != nil {
+		return err
+	}
+	_, err = stream.Recv()
+	return err
 }
 
 func (l *load) call(ctx context.Context, call func(context.Context) error) {
@@ -218,6 +233,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 		traffic := startLoad(dial(t, entry, daemon == "gateway"), target)
 		var recoveries []time.Duration
 		for range killsPerDaemon {
+			time.Sleep(quiet)
 			start := time.Now()
 			away(t, namespace, target, daemon)
 			probe(t, control, target, daemon)
