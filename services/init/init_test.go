@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 		os.Exit(initd.Main())
 	case "serve":
 		os.Exit(daemon.Main(os.Getenv("DACTYL_NAME"), serve))
+	case "orphans":
+		// A child that leaves its parent, and ends soon after it.
+		_, _ = os.StartProcess("/bin/sleep", []string{"sleep", "0.2"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}})
+		os.Exit(0)
 	case "crash":
 		fmt.Println("about to go")
 		fmt.Fprintln(os.Stderr, "panic: out of clay")
@@ -344,6 +348,23 @@ func TestCrashLoopIsParkedAndTheRestServes(t *testing.T) {
 	if err != nil || answer.GetMessages()[0].GetResp() != `Service "bad" started` {
 		t.Errorf("%v, %v", answer, err)
 	}
+}
+
+// TestOrphansAreReaped looks for zombies in init's PID namespace.
+func TestOrphansAreReaped(t *testing.T) {
+	m := newMachine(t)
+	m.fake("a", "orphans", "restart: once\n")
+	m.boot()
+	m.await("a", "Finished")
+
+	seen := false
+
+	kittest.Await(t, 10*time.Second, "the orphan's end", func() bool {
+		out, err := exec.CommandContext(t.Context(), "ps", "-o", "stat=,args=", "--ppid", strconv.Itoa(m.cmd.Process.Pid)).Output()
+		seen = seen || strings.Contains(string(out), "sleep")
+
+		return seen && err != nil // ps finds no child any more
+	})
 }
 
 func TestRequestsAndRefusals(t *testing.T) {

@@ -1,0 +1,80 @@
+package node
+
+import (
+	"log/slog"
+	"syscall"
+	"testing"
+
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
+	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
+)
+
+type noRunner struct{}
+
+func (noRunner) Start(string, int, func(), func(supervise.Exit)) (int, error) { return 1, nil }
+
+func (noRunner) Signal(string, syscall.Signal, bool) {}
+
+// TestStages goes through a node's life in order on one node.
+func TestStages(t *testing.T) {
+	n := New(slog.New(slog.DiscardHandler), noRunner{}, nil)
+	up := supervise.Status{Name: "a", State: supervise.Running, Ready: true}
+	down := supervise.Status{Name: "a", State: supervise.Waiting, Events: []supervise.Event{{Message: "Waiting for b"}}}
+	sick := supervise.Status{Name: "a", State: supervise.Running, Ready: true, Health: supervise.Health{Known: true}}
+	skipped := supervise.Status{Name: "e", State: supervise.Skipped}
+
+	for _, step := range []struct {
+		name   string
+		change func()
+		reason string
+		with   supervise.Status
+		stage  enums.MachineStage
+	}{
+		{name: "nobody has said what this is", with: up, stage: enums.MachineStageBooting},
+		{
+			name: "no configuration", with: down, stage: enums.MachineStageMaintenance, reason: "Waiting: Waiting for b",
+			change: func() { n.known = true },
+		},
+		{
+			name: "configured", with: down, stage: enums.MachineStageBooting, reason: "Waiting: Waiting for b",
+			change: func() { n.facts.Configured = true },
+		},
+		{name: "all up", with: up, stage: enums.MachineStageRunning},
+		{name: "one restarts", with: down, stage: enums.MachineStageRunning, reason: "Waiting: Waiting for b"},
+		{name: "one is sick", with: sick, stage: enums.MachineStageRunning, reason: "Running"},
+		{name: "shutdown", with: up, stage: enums.MachineStageShuttingDown, change: func() { n.down = &Power{} }},
+		{name: "reboot", with: up, stage: enums.MachineStageRebooting, change: func() { n.down = &Power{Reboot: true} }},
+	} {
+		if step.change != nil {
+			step.change()
+		}
+
+		got := n.machineStatus([]supervise.Status{step.with, skipped})
+		if got.Stage != step.stage || got.Status.Ready != (step.reason == "") {
+			t.Errorf("%s: stage %s, ready %v", step.name, got.Stage, got.Status.Ready)
+		}
+
+		if step.reason != "" && (len(got.Status.UnmetConditions) != 1 || got.Status.UnmetConditions[0].Reason != step.reason) {
+			t.Errorf("%s: unmet %+v", step.name, got.Status.UnmetConditions)
+		}
+	}
+}
+
+func TestOneWayDown(t *testing.T) {
+	n := New(slog.New(slog.DiscardHandler), noRunner{}, nil)
+
+	actor, err := n.GoDown(true)
+	if err != nil || actor == "" {
+		t.Fatalf("%q, %v", actor, err)
+	}
+
+	if _, err := n.GoDown(false); err == nil {
+		t.Error("a second way down was taken")
+	}
+
+	for reboot, code := range map[bool]int{true: 64, false: 0} {
+		if got := (&Power{Reboot: reboot}).ExitCode(); got != code {
+			t.Errorf("reboot %v: exit code %d, want %d", reboot, got, code)
+		}
+	}
+}
