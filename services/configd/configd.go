@@ -13,11 +13,11 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/proto/meta"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/configd/internal/active"
 	"github.com/dactyl-os/dactyl/services/configd/internal/api"
-	"github.com/dactyl-os/dactyl/services/configd/internal/meta"
 	"github.com/dactyl-os/dactyl/services/configd/internal/publish"
 	"github.com/dactyl-os/dactyl/services/configd/internal/store"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"

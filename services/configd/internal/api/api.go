@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/proto/meta"
 	"github.com/dactyl-os/dactyl/services/configd/internal/active"
-	"github.com/dactyl-os/dactyl/services/configd/internal/meta"
 	"github.com/dactyl-os/dactyl/services/configd/internal/plan"
 )
 

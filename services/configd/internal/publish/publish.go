@@ -14,10 +14,10 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/config/redact"
+	"github.com/dactyl-os/dactyl/proto/meta"
 	types "github.com/dactyl-os/dactyl/proto/resource"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
-	"github.com/dactyl-os/dactyl/services/configd/internal/meta"
 )
 
 // TokenKey is the META key of the unique machine token.

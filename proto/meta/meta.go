@@ -1,5 +1,5 @@
 // Package meta encodes META: small values by key, kept in two copies, each with a checksum, so that one torn write loses
-// nothing. It is pure; the bytes are somebody else's to store.
+// nothing. It is pure: configd makes the bytes, and configd (a file) or diskd (a partition) stores them.
 package meta
 
 import (
@@ -59,6 +59,33 @@ func Encode(values Values, generation uint64) ([]byte, error) {
 	copy(data[SlotSize:], slot)
 
 	return data, nil
+}
+
+// Write is bytes to be put at an offset, and to be on the disk before the next one begins.
+type Write struct {
+	Data   []byte
+	Offset int
+}
+
+// Writes tells how to replace the encoded current with the encoded next in place: one copy after the other, and first
+// the one that is not the newest intact copy, so that a cut at any byte leaves the old values or the new ones.
+func Writes(current, next []byte) []Write {
+	first := Write{Data: used(next[:SlotSize])}
+	second := Write{Data: used(next[SlotSize:Size]), Offset: SlotSize}
+
+	_, a, errA := decodeSlot(current, 0)
+	_, b, errB := decodeSlot(current, SlotSize)
+
+	if errA == nil && (errB != nil || a > b) {
+		return []Write{second, first}
+	}
+
+	return []Write{first, second}
+}
+
+// used leaves out what a slot does not use.
+func used(slot []byte) []byte {
+	return slot[:min(len(slot), overhead+int(binary.BigEndian.Uint32(slot[len(magic)+8:])))]
 }
 
 // Decode reads the newest intact copy. Nothing, or nothing but zeros, is an empty META.

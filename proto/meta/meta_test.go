@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/dactyl-os/dactyl/services/configd/internal/meta"
+	"github.com/dactyl-os/dactyl/proto/meta"
 )
 
 func encode(t testing.TB, values meta.Values, generation uint64) []byte {
@@ -58,6 +58,41 @@ func TestOneCopyIsEnough(t *testing.T) {
 
 	if _, _, err := meta.Decode(torn); !errors.Is(err, meta.ErrDamaged) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Every byte of a write in place may be the last one, whatever state an earlier cut left.
+func TestCutAtEveryByte(t *testing.T) {
+	older, newer := encode(t, meta.Values{1: []byte("old")}, 4), encode(t, meta.Values{1: []byte("newer"), 2: []byte("x")}, 5)
+	damagedA, damagedB := bytes.Clone(older), bytes.Clone(older)
+	damagedA[20], damagedB[meta.SlotSize+20] = 0xff, 0xff
+	mixed := append(bytes.Clone(encode(t, meta.Values{1: []byte("oldest")}, 3)[:meta.SlotSize]), older[meta.SlotSize:]...)
+
+	for name, before := range map[string][]byte{"both": older, "second": damagedA, "first": damagedB, "newer second": mixed} {
+		writes := meta.Writes(before, newer)
+		if len(writes) != 2 {
+			t.Fatalf("%d writes", len(writes))
+		}
+
+		for done, w := range writes {
+			for cut := range len(w.Data) + 1 {
+				disk := bytes.Clone(before)
+				for _, earlier := range writes[:done] {
+					copy(disk[earlier.Offset:], earlier.Data)
+				}
+
+				copy(disk[w.Offset:], w.Data[:cut])
+
+				want := "newer"
+				if done == 0 && cut < len(w.Data) {
+					want = "old"
+				}
+
+				if got, _, err := meta.Decode(disk); err != nil || string(got[1]) != want {
+					t.Fatalf("%s, write %d cut at %d: %q, want %q, error %v", name, done, cut, got[1], want, err)
+				}
+			}
+		}
 	}
 }
 
