@@ -43,7 +43,7 @@ func withLabel(t *testing.T, base, value string) string {
 
 func apply(t *testing.T, node, config string, mode machine.ApplyConfigurationRequest_Mode, tryFor time.Duration) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(outside.Node(t.Context(), node), callDeadline)
+	ctx, cancel := context.WithTimeout(outside.Node(context.WithoutCancel(t.Context()), node), callDeadline)
 	defer cancel()
 	_, err := machine.NewMachineServiceClient(dial(t, controlPlanes[0], false)).ApplyConfiguration(ctx,
 		&machine.ApplyConfigurationRequest{Data: []byte(config), Mode: mode, TryModeTimeout: durationpb.New(tryFor)})
