@@ -1,0 +1,44 @@
+package mounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// pollMillis bounds how late Watch notices the end of its context.
+const pollMillis = 2000
+
+// Watch calls changed with what is mounted, at once and after every change, until ctx ends.
+func Watch(ctx context.Context, changed func([]Entry)) error {
+	f, err := os.Open(mountinfo)
+	if err != nil {
+		return fmt.Errorf("watch mounts: %w", err)
+	}
+	defer f.Close()
+
+	for ctx.Err() == nil {
+		data, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<24))
+		if err != nil {
+			return fmt.Errorf("watch mounts: %w", err)
+		}
+
+		changed(Parse(string(data)))
+
+		// The kernel marks a change as exceptional data.
+		for n := 0; n == 0 && ctx.Err() == nil; {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}, pollMillis)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return fmt.Errorf("watch mounts: %w", err)
+			}
+
+			n = max(n, 0)
+		}
+	}
+
+	return nil
+}
