@@ -65,7 +65,7 @@ func (c *Conn) dump(kind netlink.HeaderType, header []byte) ([]netlink.Message, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	if err := c.nl.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := c.nl.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return nil, err
 	}
 
