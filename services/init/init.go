@@ -14,9 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
-	"github.com/dactyl-os/dactyl/proto/machine"
+	machineapi "github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/init/internal/api"
 	"github.com/dactyl-os/dactyl/services/init/internal/logring"
+	"github.com/dactyl-os/dactyl/services/init/internal/machine"
 	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 	"github.com/dactyl-os/dactyl/services/init/internal/node"
 	"github.com/dactyl-os/dactyl/services/init/internal/process"
@@ -32,13 +33,34 @@ const (
 
 // Main runs init and gives its exit code: 0 asks for power off, 64 for a reboot.
 func Main() int {
-	console := &console{out: os.Stderr}
+	host, err := machine.Enter()
+	if host == nil {
+		return run(&console{out: os.Stderr}, nil)
+	}
+
+	if err != nil {
+		host.Leave(nil, err)
+
+		return 1
+	}
+
+	return run(&console{out: host.Console}, host)
+}
+
+// run is init until the node goes down; host is the machine, if this is one.
+func run(console *console, host *machine.Machine) int {
 	args := append([]string{"--stop-timeout", stopTimeout}, os.Args[1:]...)
 
 	// Signals are a way down like any other, so they do not end the context.
 	err := daemon.Run(context.Background(), "init", args, os.Stdout, console, func(env *daemon.Env) error {
-		return construct(env, console)
+		return construct(env, console, host)
 	})
+
+	if host != nil {
+		host.Leave(asked(host, console, err), err)
+
+		return 1 // the kernel refused: the end of PID 1 makes it panic, and reboot
+	}
 
 	if power := (*node.Power)(nil); errors.As(err, &power) {
 		return power.ExitCode()
@@ -53,10 +75,20 @@ func Main() int {
 	return 0
 }
 
-// New wires init.
-func New(env *daemon.Env) error { return construct(env, &console{out: os.Stderr}) }
+// asked is the way down that somebody asked for; nil when init could not go on.
+func asked(host *machine.Machine, console *console, err error) *machine.Asked {
+	power := (*node.Power)(nil)
+	if !errors.As(err, &power) {
+		return nil
+	}
 
-func construct(env *daemon.Env, console *console) error {
+	return &machine.Asked{Action: host.Action(power.Reboot), Reason: power.Reason, CloseLogs: console.closeLogs}
+}
+
+// New wires init.
+func New(env *daemon.Env) error { return construct(env, &console{out: os.Stderr}, nil) }
+
+func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 	manifests, err := manifest.LoadDir(env.Path(manifestDir))
 	if err != nil {
 		env.Log.Error("Manifests left out", "error", err)
@@ -73,7 +105,7 @@ func construct(env *daemon.Env, console *console) error {
 
 	n := node.New(env.Log, runner, manifests)
 
-	machine.RegisterMachineServiceServer(env.Server(), api.New(n, runner, env.Path(logDir), env.Root))
+	machineapi.RegisterMachineServiceServer(env.Server(), api.New(n, runner, env.Path(logDir), env.Root))
 	initv1.RegisterInitServiceServer(env.Server(), api.NewLocal(n))
 
 	env.Go("reaper", reaper.Run)
@@ -84,6 +116,11 @@ func construct(env *daemon.Env, console *console) error {
 
 	release := env.Hold()
 	env.Go("status", func(ctx context.Context) error { return n.PublishStatus(ctx, env.Local(), release) })
+	if host != nil {
+		console.closeLogs = runner.CloseLogs
+		host.Attach(env, n, runner)
+	}
+
 	env.Go("services", n.Run)
 
 	return nil
@@ -138,17 +175,27 @@ func powerOnSignal(ctx context.Context, n *node.Node) error {
 	for {
 		select {
 		case s := <-signals:
-			_, _ = n.GoDown(s == syscall.SIGINT) // a second signal changes nothing
+			_, _ = n.GoDownFor(reason(s), s == syscall.SIGINT) // a second signal changes nothing
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
+func reason(s os.Signal) string {
+	if s == syscall.SIGINT {
+		return "ctrl-alt-del"
+	}
+
+	return "signal to init"
+}
+
 // console is where init's own log goes: the console, and a log like any daemon's once that is open.
 type console struct {
 	out io.Writer
 	log *logring.Ring
+	// closeLogs lets go of the disk, on machines.
+	closeLogs func() error
 }
 
 // keep is called before anything else writes.

@@ -21,6 +21,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/init/internal/process"
 	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/peer"
 	"github.com/dactyl-os/dactyl/services/kit/version"
 )
 
@@ -160,8 +161,8 @@ func (s *Server) request(id, verb string, change supervise.Request) (string, err
 }
 
 // Reboot stops everything and starts the node again.
-func (s *Server) Reboot(context.Context, *machine.RebootRequest) (*machine.RebootResponse, error) {
-	actor, err := s.goDown(true)
+func (s *Server) Reboot(ctx context.Context, _ *machine.RebootRequest) (*machine.RebootResponse, error) {
+	actor, err := s.goDown(ctx, true)
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +171,8 @@ func (s *Server) Reboot(context.Context, *machine.RebootRequest) (*machine.Reboo
 }
 
 // Shutdown stops everything and powers the node off.
-func (s *Server) Shutdown(context.Context, *machine.ShutdownRequest) (*machine.ShutdownResponse, error) {
-	actor, err := s.goDown(false)
+func (s *Server) Shutdown(ctx context.Context, _ *machine.ShutdownRequest) (*machine.ShutdownResponse, error) {
+	actor, err := s.goDown(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +180,13 @@ func (s *Server) Shutdown(context.Context, *machine.ShutdownRequest) (*machine.S
 	return &machine.ShutdownResponse{Messages: []*machine.Shutdown{{ActorId: actor}}}, nil
 }
 
-func (s *Server) goDown(reboot bool) (string, error) {
-	actor, err := s.node.GoDown(reboot)
+func (s *Server) goDown(ctx context.Context, reboot bool) (string, error) {
+	reason := "asked for through the API"
+	if caller, known := peer.FromContext(ctx); known && caller.Name != "" && caller.Name != peer.Gateway {
+		reason = "asked for by " + caller.Name
+	}
+
+	actor, err := s.node.GoDownFor(reason, reboot)
 	if err != nil {
 		return "", status.Error(codes.FailedPrecondition, err.Error())
 	}
@@ -222,6 +228,11 @@ func (s *Server) resolve(id string) (string, error) {
 		if service.Name == id || slices.Contains(service.Aliases, id) {
 			return service.Name, nil
 		}
+	}
+
+	// Not every log is a service's.
+	if _, known := s.logs.Log(id); known {
+		return id, nil
 	}
 
 	return "", fmt.Errorf("no service %q", id)

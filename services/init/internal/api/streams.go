@@ -115,15 +115,22 @@ func (s *Server) previousLog(name string, stream grpc.ServerStreamingServer[comm
 func (s *Server) LogsContainers(context.Context, *emptypb.Empty) (*machine.LogsContainersResponse, error) {
 	var ids []string
 
-	for _, service := range s.node.Services() {
-		ids = append(append(ids, service.Name), service.Aliases...)
+	names := s.logs.Logs()
 
-		if _, err := os.Stat(logring.PreviousPath(s.logDir, service.Name)); err == nil {
-			ids = append(ids, service.Name+previousSuffix)
+	for _, service := range s.node.Services() {
+		names = append(names, service.Name)
+		ids = append(ids, service.Aliases...)
+	}
+
+	for _, name := range names {
+		ids = append(ids, name)
+
+		if _, err := os.Stat(logring.PreviousPath(s.logDir, name)); err == nil {
+			ids = append(ids, name+previousSuffix)
 		}
 	}
 
 	slices.Sort(ids)
 
-	return &machine.LogsContainersResponse{Messages: []*machine.LogsContainer{{Ids: ids}}}, nil
+	return &machine.LogsContainersResponse{Messages: []*machine.LogsContainer{{Ids: slices.Compact(ids)}}}, nil
 }

@@ -132,6 +132,68 @@ func (r *Ring) turn() error {
 	return nil
 }
 
+// Sync puts the log on the disk.
+func (r *Ring) Sync() error {
+	r.mu.Lock()
+	current := r.current
+	r.mu.Unlock()
+
+	return current.Sync()
+}
+
+// Move goes on in a directory that was not there at boot, a disk, and takes along what there is. What the boot before left
+// in it is kept. On an error the log stays where it was.
+func (r *Ring) Move(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make log directory: %w", err)
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	there := &Ring{path: filepath.Join(dir, filepath.Base(r.path))}
+
+	if err := there.keepPrevious(); err != nil {
+		return fmt.Errorf("keep the previous boot's log: %w", err)
+	}
+
+	var older *os.File
+
+	if r.older != nil {
+		var err error
+		if older, err = copyLog(there.path+".1", io.NewSectionReader(r.older, 0, r.start-r.oldest)); err != nil {
+			return err
+		}
+	}
+
+	current, err := copyLog(there.path, io.NewSectionReader(r.current, 0, r.end-r.start))
+	if err != nil {
+		return err
+	}
+
+	if r.older != nil {
+		_ = r.older.Close()
+	}
+
+	_ = r.current.Close()
+	r.path, r.older, r.current = there.path, older, current
+
+	return nil
+}
+
+func copyLog(path string, from io.Reader) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("move log: %w", err)
+	}
+
+	if _, err := io.Copy(f, from); err != nil {
+		return nil, errors.Join(fmt.Errorf("move log: %w", err), f.Close())
+	}
+
+	return f, nil
+}
+
 // Close ends the log; readers see no more.
 func (r *Ring) Close() error {
 	r.mu.Lock()

@@ -25,17 +25,21 @@ func (n *Node) CheckHealth(ctx context.Context, dial func(string) (*grpc.ClientC
 	defer tick.Stop()
 
 	for round := 0; ; round++ {
-		for _, s := range n.Services() {
-			if s.Name == "init" || !s.Ready || (round%10 != 0 && checked[s.Name] == s.Run) || busy(running[s.Name]) {
+		var serving map[string]int
+
+		_ = n.loop.Do(func(core *supervise.Core, _ time.Time) { serving = core.Serving() })
+
+		for name, run := range serving {
+			if (round%10 != 0 && checked[name] == run) || busy(running[name]) {
 				continue
 			}
 
 			done := make(chan struct{})
-			checked[s.Name], running[s.Name] = s.Run, done
+			checked[name], running[name] = run, done
 
 			go func() {
 				defer close(done)
-				n.checkOne(ctx, dial, s)
+				n.checkOne(ctx, dial, name, run)
 			}()
 		}
 
@@ -56,13 +60,13 @@ func busy(done chan struct{}) bool {
 	}
 }
 
-func (n *Node) checkOne(ctx context.Context, dial func(string) (*grpc.ClientConn, error), s supervise.Status) {
+func (n *Node) checkOne(ctx context.Context, dial func(string) (*grpc.ClientConn, error), name string, run int) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 
 	healthy, message := false, ""
 
-	conn, err := dial(s.Name)
+	conn, err := dial(name)
 	if err == nil {
 		var answer *grpc_health_v1.HealthCheckResponse
 
@@ -79,6 +83,5 @@ func (n *Node) checkOne(ctx context.Context, dial func(string) (*grpc.ClientConn
 	}
 
 	// The loop drops results of a run that has ended meanwhile.
-	_ = n.loop.Do(func(core *supervise.Core, now time.Time) { core.Checked(now, s.Name, s.Run, healthy, message) })
-	n.touch()
+	_ = n.loop.Do(func(core *supervise.Core, now time.Time) { core.Checked(now, name, run, healthy, message) })
 }

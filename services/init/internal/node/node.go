@@ -32,8 +32,13 @@ type Node struct {
 	started time.Time
 	changed chan struct{}
 	power   chan Power
+	// goingDown is closed when the way down begins.
+	goingDown chan struct{}
+	// stopLimit bounds the services' way down.
+	stopLimit time.Duration
 
 	mu      sync.Mutex
+	notes   []supervise.Event
 	known   bool
 	facts   supervise.Node
 	down    *Power
@@ -44,7 +49,7 @@ type Node struct {
 func New(log *slog.Logger, runner supervise.Runner, manifests []manifest.Manifest) *Node {
 	n := &Node{
 		Events: eventlog.New(1024), log: log, started: time.Now(),
-		changed: make(chan struct{}, 1), power: make(chan Power, 1),
+		changed: make(chan struct{}, 1), power: make(chan Power, 1), goingDown: make(chan struct{}), stopLimit: stopLimit,
 	}
 	core := supervise.New(supervise.DefaultPolicy(), manifests, n.started, n.told)
 	n.loop = supervise.NewLoop(core, runner)
@@ -59,7 +64,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 	ended := make(chan error, 1)
 
-	go func() { ended <- n.loop.Run(down, stopLimit) }()
+	go func() { ended <- n.loop.Run(down, n.stopLimit) }()
 
 	var asked *Power
 
@@ -122,13 +127,35 @@ func (n *Node) Services() []supervise.Status {
 func (n *Node) self() supervise.Status {
 	health := supervise.Health{Known: true, Healthy: true, Changed: n.started}
 
+	n.mu.Lock()
+	defer n.mu.Unlock()
+
 	return supervise.Status{
 		Name: "init", Aliases: []string{"machined"}, State: supervise.Running, PID: 1, Ready: true, Wanted: true, Health: health,
-		Events: []supervise.Event{{
+		Events: append([]supervise.Event{{
 			Time: n.started, Service: "init", State: supervise.Running, Message: "Started as PID 1", Health: health,
-		}},
+		}}, n.notes...),
 	}
 }
+
+// Note adds something that happened to the machine to init's own events.
+func (n *Node) Note(message string) {
+	n.mu.Lock()
+	n.notes = append(n.notes, supervise.Event{
+		Time: time.Now(), Service: "init", State: supervise.Running, Message: message,
+		Health: supervise.Health{Known: true, Healthy: true, Changed: n.started},
+	})
+	n.mu.Unlock()
+
+	n.log.Info("Node", "event", message)
+	n.publish("", &machine.ServiceStateEvent{
+		Service: "init", Action: machine.ServiceStateEvent_RUNNING, Message: message, Health: &machine.ServiceHealth{Healthy: true},
+	})
+	n.touch()
+}
+
+// StopWithin bounds how long the services may take on the way down. Only before Run.
+func (n *Node) StopWithin(limit time.Duration) { n.stopLimit = limit }
 
 // ErrUnknown is a service that no manifest describes.
 var ErrUnknown = errors.New("no such service")

@@ -17,7 +17,9 @@ const (
 
 // Power is a way down. It is the error with which a node's Run ends.
 type Power struct {
-	Actor  string
+	Actor string
+	// Reason says who wanted it, for the boot after.
+	Reason string
 	Reboot bool
 }
 
@@ -55,8 +57,11 @@ func (p *Power) command() int64 {
 }
 
 // GoDown asks for a way down and gives the actor id under which its events can be followed.
-func (n *Node) GoDown(reboot bool) (string, error) {
-	power := Power{Reboot: reboot, Actor: uuid.NewString()}
+func (n *Node) GoDown(reboot bool) (string, error) { return n.GoDownFor("", reboot) }
+
+// GoDownFor is GoDown with a reason.
+func (n *Node) GoDownFor(reason string, reboot bool) (string, error) {
+	power := Power{Reboot: reboot, Actor: uuid.NewString(), Reason: reason}
 
 	select {
 	case n.power <- power:
@@ -69,10 +74,22 @@ func (n *Node) GoDown(reboot bool) (string, error) {
 func (n *Node) goDown(power Power) {
 	n.mu.Lock()
 	n.down = &power
+	close(n.goingDown)
 	n.mu.Unlock()
 
-	n.log.Info("Going down", "sequence", power.sequence(), "actor", power.Actor)
+	n.log.Info("Going down", "sequence", power.sequence(), "actor", power.Actor, "reason", power.Reason)
 	n.publish(power.Actor, &machine.SequenceEvent{Sequence: power.sequence(), Action: machine.SequenceEvent_START})
 	n.publish(power.Actor, &machine.PhaseEvent{Phase: "stopServices", Action: machine.PhaseEvent_START})
 	n.touch()
+}
+
+// GoingDown is closed when the way down begins.
+func (n *Node) GoingDown() <-chan struct{} { return n.goingDown }
+
+// Asked is the way down that the node is on; nil before.
+func (n *Node) Asked() *Power {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+
+	return n.down
 }

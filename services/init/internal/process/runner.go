@@ -122,9 +122,35 @@ func (r *Runner) Log(service string) (*logring.Ring, bool) {
 	return d.log, true
 }
 
-// AddLog lists a log that no process of this runner writes.
+// AddLog lists a log that no process of this runner writes. Only before anything runs.
 func (r *Runner) AddLog(service string, log *logring.Ring) {
 	r.daemons[service] = &daemon{log: log, spec: manifest.Manifest{Name: service}}
+}
+
+// Logs are the names of all logs.
+func (r *Runner) Logs() []string { return slices.Sorted(maps.Keys(r.daemons)) }
+
+// MoveLogs goes on in dir with every log.
+func (r *Runner) MoveLogs(dir string) error {
+	var errs []error
+
+	for name, d := range r.daemons {
+		if err := d.log.Move(dir); err != nil {
+			errs = append(errs, fmt.Errorf("log of %s: %w", name, err))
+		}
+	}
+
+	return errors.Join(errs...)
+}
+
+// CloseLogs lets go of the disk that the logs are on.
+func (r *Runner) CloseLogs() error {
+	var errs []error
+	for _, d := range r.daemons {
+		errs = append(errs, d.log.Close())
+	}
+
+	return errors.Join(errs...)
 }
 
 // Start makes a daemon's process.

@@ -36,3 +36,16 @@ func (c *Core) Status() []Status {
 
 	return out
 }
+
+// Serving gives the run of every service that serves. It is asked often and copies nothing else.
+func (c *Core) Serving() map[string]int {
+	runs := map[string]int{}
+
+	for name, u := range c.units {
+		if u.ready && u.state != Stopping {
+			runs[name] = u.run
+		}
+	}
+
+	return runs
+}
