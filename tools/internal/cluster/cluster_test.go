@@ -185,6 +185,44 @@ func TestSupervisorKilled(t *testing.T) {
 	}
 }
 
+// TestCreateKilled ends the command at several moments; destroy finds whatever it had made.
+func TestCreateKilled(t *testing.T) {
+	s := spec(t, "10.231.5.0/24")
+	before := host(t, s.StateDir, "none")
+
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, delay := range []time.Duration{20, 60, 120, 250, 600} {
+		cmd := exec.CommandContext(t.Context(), self, "cluster", "create", "--name", s.Name, "--cidr", s.CIDR, "--state", s.StateDir,
+			"--talosconfig", s.ClientConfig, "--binaries", s.Binaries, "--manifests", s.Manifests, "--workers", "1")
+		cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+
+		kill := time.AfterFunc(delay*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+
+		kill.Stop()
+
+		if err := cluster.Destroy(t.Context(), s.StateDir, s.Name, t.Output()); err != nil {
+			t.Fatal(err)
+		}
+
+		if after := host(t, s.StateDir, "none"); after != before {
+			t.Errorf("killed after %s ms, before:\n%s\nafter:\n%s", delay, before, after)
+		}
+
+		if _, err := os.Stat(s.ClientConfig); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", s.ClientConfig, err)
+		}
+	}
+}
+
 func killSupervisor(t *testing.T, m *cluster.Machine) {
 	t.Helper()
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -208,18 +209,21 @@ func (c *Cluster) unmergeClient() error {
 		return err
 	}
 
-	merged := file.Contexts[c.Context]
-	if merged == nil || merged.CA != own.Contexts[own.Context].CA {
-		return nil // the user has put another one there
-	}
+	// The context may have another name by now, or was merged by a command that was killed before it wrote that down.
+	before := len(file.Contexts)
+	maps.DeleteFunc(file.Contexts, func(_ string, context *clientconfig.Context) bool {
+		return context.CA == own.Contexts[own.Context].CA
+	})
 
-	delete(file.Contexts, c.Context)
+	if len(file.Contexts) == before {
+		return nil
+	}
 
 	if len(file.Contexts) == 0 {
 		return os.Remove(c.ClientConfig)
 	}
 
-	if file.Context == c.Context {
+	if file.Contexts[file.Context] == nil {
 		file.Context = ""
 		for name := range file.Contexts {
 			if file.Context == "" || name < file.Context {

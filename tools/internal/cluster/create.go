@@ -68,7 +68,7 @@ func lockCluster(stateDir, name string) (func(), error) {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
 
-	path := filepath.Join(stateDir, "."+name+".lock")
+	path := lockPath(stateDir, name)
 
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -83,6 +83,8 @@ func lockCluster(stateDir, name string) (func(), error) {
 
 	return func() { _ = os.Remove(path); _ = f.Close() }, nil
 }
+
+func lockPath(stateDir, name string) string { return filepath.Join(stateDir, "."+name+".lock") }
 
 // begin writes the state first: whatever is made after it can be found and removed.
 func begin(spec *Spec) (*Cluster, error) {
@@ -193,6 +195,8 @@ func Destroy(_ context.Context, stateDir, name string, out io.Writer) error {
 	c, err := Load(spec.StateDir, spec.Name)
 	if errors.Is(err, ErrNone) {
 		// State is written first and removed last: a directory without it holds nothing that runs.
+		_ = os.Remove(lockPath(spec.StateDir, spec.Name))
+
 		return errors.Join(os.RemoveAll(filepath.Join(spec.StateDir, spec.Name)), removeEmpty(spec.StateDir))
 	}
 
