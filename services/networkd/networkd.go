@@ -13,6 +13,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/controllers"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
@@ -45,10 +46,19 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
+	held, err := memory.Open[dhcp.Leases](filepath.Join(env.RunDir, "networkd-leases.json"))
+	if err != nil {
+		return err
+	}
+
+	leases := dhcp.New(dhcp.Wire{}, held, env.Log)
+	env.Go("keep DHCP leases", leases.Run)
+
 	configure := controllers.NewConfigure(controllers.Configure{
 		Conn:    conn,
 		Cmdline: params,
 		Memory:  remembered,
+		Leases:  leases,
 		Host:    host.Host{Root: env.Root},
 		Sysfs:   env.Path("sys"),
 		Log:     env.Log,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 
+	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
@@ -53,6 +55,7 @@ type Configure struct {
 	Conn    *rtnl.Conn
 	Cmdline cmdline.Parameters
 	Memory  *memory.File[memory.Network]
+	Leases  *dhcp.Operators
 	Host    host.Host
 	Sysfs   string
 	Log     *slog.Logger
@@ -61,6 +64,7 @@ type Configure struct {
 	out    *publisher
 	parsed parsedConfig
 	told   map[string]bool
+	seen   map[string]bool // links that had a carrier
 	retry  time.Duration
 }
 
@@ -74,7 +78,7 @@ type parsedConfig struct {
 func NewConfigure(c Configure, local state.State) *Configure {
 	c.local = local
 	c.out = newPublisher(local, c.Name())
-	c.told = map[string]bool{}
+	c.told, c.seen = map[string]bool{}, map[string]bool{}
 
 	return &c
 }
@@ -102,7 +106,7 @@ func (*Configure) Outputs() []controller.Output {
 	var outputs []controller.Output
 
 	for _, typ := range []resource.Type{
-		network.LinkSpecType, network.AddressSpecType, network.RouteSpecType,
+		network.LinkSpecType, network.AddressSpecType, network.RouteSpecType, network.OperatorSpecType,
 		network.HostnameSpecType, network.ResolverSpecType, network.TimeServerSpecType,
 		network.HostnameStatusType, network.ResolverStatusType, network.TimeServerStatusType, network.StatusType,
 	} {
@@ -122,6 +126,7 @@ func (c *Configure) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger
 		case <-ctx.Done():
 			return nil
 		case <-r.EventCh():
+		case <-c.Leases.Changed():
 		case <-timer.C:
 		}
 
@@ -157,10 +162,15 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 	}
 
 	c.sources(cfg, snapshot)
-	merged := spec.Merge(c.Memory.Value.Sets...)
+	merged := c.merge()
 
 	snapshot, waiting, applyErr := c.apply(merged, snapshot)
 	filesErr := c.files(ctx, merged)
+
+	// A configuration that could not be read may say that no server is to be asked.
+	if configErr == nil {
+		c.Leases.Want(c.reachable(merged.DHCP, snapshot))
+	}
 
 	problems := append(merged.Warnings, waiting...)
 	for _, err := range []error{configErr, applyErr, filesErr} {
@@ -218,7 +228,9 @@ func (c *Configure) sources(cfg *machineconfig.Config, snapshot rtnl.Snapshot) {
 	}
 
 	devices := status.Devices(snapshot, details)
-	sets := []spec.Set{spec.Defaults(devices), spec.FromCmdline(c.Cmdline, devices)}
+	defaults := spec.Defaults(devices)
+	defaults.DHCP = spec.Automatic(c.Cmdline, devices)
+	sets := []spec.Set{defaults, spec.FromCmdline(c.Cmdline, devices)}
 
 	if cfg != nil {
 		sets = append(sets, spec.FromConfig(cfg.Machine(), devices))
@@ -241,9 +253,30 @@ func selects(n *machineconfig.NetworkConfig) bool {
 	return false
 }
 
+// merge combines the sources and the leases.
+func (c *Configure) merge() spec.Set {
+	sources := c.Memory.Value.Sets
+
+	return spec.Merge(append(slices.Clip(sources), c.Leases.Sets(spec.Merge(sources...).DHCP)...)...)
+}
+
+// reachable leaves out the links whose other end was not there yet. One that goes away keeps its lease.
+func (c *Configure) reachable(links []spec.DHCP, snapshot rtnl.Snapshot) []spec.DHCP {
+	var out []spec.DHCP
+
+	for _, d := range links {
+		there := slices.ContainsFunc(snapshot.Links, func(l rtnl.Link) bool { return l.Name == d.Link && l.Up() && l.Carrier() })
+		if c.seen[d.Link] = c.seen[d.Link] || there || c.Leases.Holds(d.Link); c.seen[d.Link] {
+			out = append(out, d)
+		}
+	}
+
+	return out
+}
+
 // apply leads the kernel to the merged specs and gives its state afterwards.
 func (c *Configure) apply(merged spec.Set, snapshot rtnl.Snapshot) (rtnl.Snapshot, []string, error) {
-	want := desired(merged, c.Memory.Value.Complete)
+	want := desired(merged, c.Memory.Value.Complete, c.Leases.Ended()...)
 
 	var err error
 
@@ -357,7 +390,7 @@ func (c *Configure) Resume(ctx context.Context) error {
 		return err
 	}
 
-	merged := spec.Merge(c.Memory.Value.Sets...)
+	merged := c.merge()
 
 	return c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: true}, snapshot, merged.Warnings)
 }
@@ -366,7 +399,9 @@ func (c *Configure) Resume(ctx context.Context) error {
 func (c *Configure) Publish(
 	ctx context.Context, merged spec.Set, ready network.StatusSpec, snapshot rtnl.Snapshot, problems []string,
 ) error {
-	if err := asResources(c.Memory.Value.Sets, true).publish(ctx, c.out, network.ConfigNamespaceName); err != nil {
+	layers := append(slices.Clip(c.Memory.Value.Sets), c.Leases.Sets(merged.DHCP)...)
+
+	if err := asResources(layers, true).publish(ctx, c.out, network.ConfigNamespaceName); err != nil {
 		return err
 	}
 

@@ -17,6 +17,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
 
+	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
@@ -58,11 +59,22 @@ func newRig(t testing.TB) *rig {
 
 	return &rig{
 		Configure: NewConfigure(Configure{
-			Conn: conn, Memory: remembered, Host: host.Host{Root: t.TempDir()}, Sysfs: "/nowhere",
+			Conn: conn, Memory: remembered, Leases: noLeases(t), Host: host.Host{Root: t.TempDir()}, Sysfs: "/nowhere",
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		}, local),
 		ns: ns, local: local,
 	}
+}
+
+func noLeases(t testing.TB) *dhcp.Operators {
+	t.Helper()
+
+	held, err := memory.Open[dhcp.Leases](filepath.Join(t.TempDir(), "leases.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return dhcp.New(nil, held, slog.New(slog.DiscardHandler))
 }
 
 // configured stores a machine configuration with that many addresses on eth0.
@@ -126,7 +138,7 @@ func TestGap(t *testing.T) {
 	}
 
 	again.Value = r.Memory.Value
-	r.Configure = NewConfigure(Configure{Conn: r.Conn, Memory: again, Host: r.Host, Log: r.Log}, r.local)
+	r.Configure = NewConfigure(Configure{Conn: r.Conn, Memory: again, Leases: r.Leases, Host: r.Host, Log: r.Log}, r.local)
 	r.step(ctx, t)
 	has(true, "restarted before configd")
 

@@ -17,6 +17,7 @@ type specResources struct {
 	links       map[resource.ID]network.LinkSpecSpec
 	addresses   map[resource.ID]network.AddressSpecSpec
 	routes      map[resource.ID]network.RouteSpecSpec
+	operators   map[resource.ID]network.OperatorSpecSpec
 	hostnames   map[resource.ID]network.HostnameSpecSpec
 	resolvers   map[resource.ID]network.ResolverSpecSpec
 	timeServers map[resource.ID]network.TimeServerSpecSpec
@@ -28,6 +29,7 @@ func asResources(sets []spec.Set, layered bool) specResources {
 		links:       map[resource.ID]network.LinkSpecSpec{},
 		addresses:   map[resource.ID]network.AddressSpecSpec{},
 		routes:      map[resource.ID]network.RouteSpecSpec{},
+		operators:   map[resource.ID]network.OperatorSpecSpec{},
 		hostnames:   map[resource.ID]network.HostnameSpecSpec{},
 		resolvers:   map[resource.ID]network.ResolverSpecSpec{},
 		timeServers: map[resource.ID]network.TimeServerSpecSpec{},
@@ -73,6 +75,13 @@ func (r specResources) add(s spec.Set, id func(spec.Layer, resource.ID) resource
 		}
 	}
 
+	for _, o := range s.DHCP {
+		r.operators[id(o.Layer, "dhcp4/"+o.Link)] = network.OperatorSpecSpec{
+			Operator: enums.OperatorDHCP4, LinkName: o.Link, RequireUp: true,
+			DHCP4: network.DHCP4OperatorSpec{RouteMetric: o.Metric}, ConfigLayer: o.Layer,
+		}
+	}
+
 	if h := s.Hostname; h.Hostname != "" {
 		r.hostnames[id(h.Layer, network.HostnameID)] = network.HostnameSpecSpec{
 			Hostname: h.Hostname, Domainname: h.Domainname, ConfigLayer: h.Layer,
@@ -93,6 +102,7 @@ func (r specResources) publish(ctx context.Context, p *publisher, ns resource.Na
 		func() error { return publish(ctx, p, network.NewLinkSpec, ns, r.links) },
 		func() error { return publish(ctx, p, network.NewAddressSpec, ns, r.addresses) },
 		func() error { return publish(ctx, p, network.NewRouteSpec, ns, r.routes) },
+		func() error { return publish(ctx, p, network.NewOperatorSpec, ns, r.operators) },
 		func() error { return publish(ctx, p, network.NewHostnameSpec, ns, r.hostnames) },
 		func() error { return publish(ctx, p, network.NewResolverSpec, ns, r.resolvers) },
 		func() error { return publish(ctx, p, network.NewTimeServerSpec, ns, r.timeServers) },
@@ -124,9 +134,14 @@ func addressScope(a spec.Address) uint8 {
 	}
 }
 
-// desired is the merged set in the plan's terms.
-func desired(merged spec.Set, complete bool) plan.Desired {
+// desired is the merged set in the plan's terms; ended are sets that were in force.
+func desired(merged spec.Set, complete bool, ended ...spec.Set) plan.Desired {
 	d := plan.Desired{Complete: complete}
+
+	for _, s := range ended {
+		was := desired(s, false)
+		d.Ended = plan.Union(d.Ended, was.Keys())
+	}
 
 	for _, l := range merged.Links {
 		d.Links = append(d.Links, plan.Link{Name: l.Name, Up: l.Up, MTU: l.MTU})

@@ -16,6 +16,24 @@ type Desired struct {
 	// Complete says that every source of configuration was heard. Until then nothing is removed: what looks unwanted may
 	// only be not known yet.
 	Complete bool
+	// Ended is what no source can ask for any more, such as the address of a lease that is over: it goes even before the
+	// sources are complete.
+	Ended Owned
+}
+
+// Keys names the addresses and routes that are asked for.
+func (d Desired) Keys() Owned {
+	var o Owned
+
+	for _, a := range d.Addresses {
+		o.Addresses = append(o.Addresses, a.Key())
+	}
+
+	for _, r := range normalized(d.Routes, d.Addresses) {
+		o.Routes = append(o.Routes, r.Key())
+	}
+
+	return o
 }
 
 // Observed is what the kernel has now. Up is the administrative state.
@@ -171,7 +189,7 @@ func (b *builder) addresses(want Desired, have Observed, owned Owned) {
 
 		switch {
 		case wanted[key] || !ok:
-		case want.Complete:
+		case want.Complete || slices.Contains(want.Ended.Addresses, key):
 			b.addrDels = append(b.addrDels, AddrDel{a})
 		default:
 			b.owned.Addresses = append(b.owned.Addresses, key)
@@ -230,7 +248,7 @@ func (b *builder) routes(want Desired, have Observed, owned Owned) {
 
 		switch {
 		case wanted[key] || !ok:
-		case !want.Complete:
+		case !want.Complete && !slices.Contains(want.Ended.Routes, key):
 			b.owned.Routes = append(b.owned.Routes, key)
 		case replacedInPlace(r, taken):
 		default:

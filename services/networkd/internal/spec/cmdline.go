@@ -57,6 +57,8 @@ func (s *Set) addIP(text string, place uint32, devices []Device) error {
 	}
 
 	switch {
+	case ip.DHCP() && !ip.Static():
+		return s.addDHCP(ip, place, devices)
 	case ip.Auto != "" && ip.Auto != cmdline.AutoNone && ip.Auto != "static":
 		return errUnsupportedAuto
 	case !ip.Static():
@@ -77,6 +79,19 @@ func (s *Set) addIP(text string, place uint32, devices []Device) error {
 		s.Routes = append(s.Routes, Route{Gateway: ip.Gateway, Link: link, Priority: routePriority + place, Layer: Cmdline})
 	}
 
+	s.addNames(ip)
+
+	return nil
+}
+
+func (s *Set) addDHCP(ip cmdline.IP, place uint32, devices []Device) error {
+	link, err := cmdlineLink(ip.Device, devices)
+	if err != nil {
+		return err
+	}
+
+	s.Links = append(s.Links, Link{Name: link, Up: true, Layer: Cmdline})
+	s.DHCP = append(s.DHCP, DHCP{Link: link, Metric: routePriority + place, Layer: Cmdline})
 	s.addNames(ip)
 
 	return nil

@@ -91,6 +91,7 @@ func (b *configReader) link(where, name string, d *config.Device) {
 	}
 
 	b.Links = append(b.Links, Link{Name: name, Up: true, MTU: uint32(max(d.MTU, 0)), Layer: Configuration})
+	b.dhcp(where, name, d)
 
 	for i, text := range d.Addresses {
 		prefix, err := ParseAddress(text)
@@ -126,7 +127,6 @@ func unsupported(d *config.Device) []string {
 		{"bond", d.Bond != nil},
 		{"bridge", d.Bridge != nil},
 		{"vlans", len(d.Vlans) > 0},
-		{"dhcp", isTrue(d.DHCP)},
 		{"dummy", isTrue(d.Dummy)},
 		{"wireguard", d.Wireguard != nil},
 		{"vip", d.VIP != nil},

@@ -40,6 +40,7 @@ func Merge(sets ...Set) Set {
 	out.Links = mergeLinks(sets, out.Ignored)
 	out.Addresses = mergeAddresses(sets, out.Ignored)
 	out.Routes = mergeRoutes(sets, out.Ignored)
+	out.DHCP = mergeDHCP(sets, out.Ignored)
 
 	return out
 }

@@ -26,6 +26,7 @@ type Set struct {
 	Links       []Link      `json:"links,omitempty"`
 	Addresses   []Address   `json:"addresses,omitempty"`
 	Routes      []Route     `json:"routes,omitempty"`
+	DHCP        []DHCP      `json:"dhcp,omitempty"`
 	Hostname    Hostname    `json:"hostname"`
 	Resolvers   Resolvers   `json:"resolvers"`
 	TimeServers TimeServers `json:"timeServers"`

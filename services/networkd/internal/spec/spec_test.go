@@ -53,6 +53,10 @@ func render(s spec.Set) string {
 		fmt.Fprintf(&b, " (%s)\n", r.Layer)
 	}
 
+	for _, d := range s.DHCP {
+		fmt.Fprintf(&b, "dhcp %s metric %d (%s)\n", d.Link, d.Metric, d.Layer)
+	}
+
 	if s.Hostname.Hostname != "" {
 		fmt.Fprintf(&b, "hostname %s (%s)\n", s.Hostname.FQDN(), s.Hostname.Layer)
 	}
@@ -110,8 +114,10 @@ address eth1/10.0.0.9/32 (cmdline)
 hostname box.example.org (cmdline)
 ignored eth0`,
 		"ip=off ip=none ip=": "",
-		"ip=dhcp ip=eth0:dhcp ip=10.0.0.2::::::dhcp bond=bond0 vlan=eth0.1:eth0": `warning kernel parameter ip=dhcp: automatic configuration is not supported yet
-warning kernel parameter ip=eth0:dhcp: automatic configuration is not supported yet
+		"ip=dhcp ip=eth0:dhcp ip=10.0.0.2::::::dhcp bond=bond0 vlan=eth0.1:eth0": `link eth0 up=true mtu=0 (cmdline)
+link eth0 up=true mtu=0 (cmdline)
+dhcp eth0 metric 1024 (cmdline)
+dhcp eth0 metric 1025 (cmdline)
 warning kernel parameter ip=10.0.0.2::::::dhcp: automatic configuration is not supported yet
 warning kernel parameter bond=bond0: not supported yet
 warning kernel parameter vlan=eth0.1:eth0: not supported yet`,
@@ -206,9 +212,9 @@ route eth0/inet6//2001:db8::/32/1024 dev eth0 (configuration)`,
         vlans: [{vlanId: 100}]
 `, `link bond0 up=true mtu=0 (configuration)
 link eth0 up=true mtu=0 (configuration)
+dhcp bond0 metric 1024 (configuration)
 warning machine.network.kubespan: not supported yet
 warning machine.network.interfaces[0].bond (bond0): not supported yet
-warning machine.network.interfaces[0].dhcp (bond0): not supported yet
 warning machine.network.interfaces[1].vlans (eth0): not supported yet
 warning machine.network.interfaces[1].vip (eth0): not supported yet`,
 		},
