@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/files"
+	"github.com/dactyl-os/dactyl/services/hostd/internal/modules"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/operators"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/proc"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/sysctl"
@@ -30,12 +32,35 @@ func New(env *daemon.Env) error {
 		Root: files.Root(env.Root), Proc: kernel, Kmsg: env.Path("dev", "kmsg"),
 	})
 
+	if scope(env, parameters) == sysctl.All {
+		if err := devices(env, parameters); err != nil {
+			return err
+		}
+	}
+
 	return errors.Join(
-		env.Controller(&controllers.Params{Kernel: sysctl.Kernel{Root: env.Root}, Scope: scope(env, parameters), Log: env.Log}),
+		env.Controller(&controllers.Params{
+			Kernel: sysctl.Kernel{Root: env.Root}, Scope: scope(env, parameters), Panic: parameters.Has(cmdline.Panic), Log: env.Log,
+		}),
 		env.Controller(&controllers.EtcFiles{Dir: env.Path("etc"), Log: env.Log}),
 		env.Controller(&controllers.Perf{Proc: kernel}),
 		env.Controller(&controllers.Hardware{Table: env.Path("sys", "firmware", "dmi", "tables", "DMI"), Log: env.Log}),
 	)
+}
+
+// devices adds the device manager, on a kernel of the node's own. Without modules of that kernel the node has what is built in.
+func devices(env *daemon.Env, parameters cmdline.Parameters) error {
+	loader, err := modules.Open(env.Root)
+	if err != nil {
+		env.Log.Warn("no drivers are loaded", "error", err)
+		loader = &modules.Loader{}
+	}
+
+	settle, _ := time.ParseDuration(parameters.Last(cmdline.DeviceSettleTime))
+
+	return env.Controller(&controllers.Devices{
+		Loader: loader, Sys: env.Path("sys"), Names: env.Path("usr", "share", "misc", "pci.ids"), Settle: settle, Log: env.Log,
+	})
 }
 
 // scope says which kernel parameters are the node's. On a laptop, and wherever the platform is not said, none of the

@@ -94,7 +94,7 @@ func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 		env.Log.Error("Manifests left out", "error", err)
 	}
 
-	if manifests, err = manifest.Order(manifests); err != nil {
+	if manifests, err = manifest.Order(manifest.For(manifests, host != nil)); err != nil {
 		env.Log.Error("Services that cannot start", "error", err)
 	}
 

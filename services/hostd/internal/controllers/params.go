@@ -27,7 +27,9 @@ import (
 type Params struct {
 	Kernel sysctl.Kernel
 	Scope  sysctl.Scope
-	Log    *slog.Logger
+	// Panic says that the kernel's command line has panic=, which then stays.
+	Panic bool
+	Log   *slog.Logger
 
 	before map[string]string // values from before the first write, by parameter
 	told   map[string]string // errors that were logged
@@ -93,6 +95,10 @@ func (c *Params) step(ctx context.Context, r controller.Runtime) error {
 	// A kernel that is shared keeps its host's values.
 	if c.Scope == sysctl.All {
 		defaults = sysctl.Defaults()
+	}
+
+	if c.Panic {
+		delete(defaults, sysctl.ID("kernel.panic"))
 	}
 
 	wanted := maps.Clone(defaults)
@@ -209,7 +215,7 @@ func publishParams(
 	)
 }
 
-// publishModules says what the configuration asks for; loading comes with a kernel of the node's own.
+// publishModules says what the configuration asks for; Devices loads it, on a kernel of the node's own.
 func publishModules(ctx context.Context, r controller.Runtime, m *machineconfig.MachineConfig) error {
 	modules := map[string][]string{}
 

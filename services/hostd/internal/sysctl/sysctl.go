@@ -60,7 +60,9 @@ func Wanted(m *config.MachineConfig) map[string]Param {
 	return out
 }
 
-// Defaults are what a node of its own kernel gets before the configuration has its say.
+// Defaults are what a node of its own kernel gets before the configuration has its say: what Kubernetes needs, and what the
+// Kernel Self Protection Project recommends (kspp.github.io/Recommended_Settings#sysctls). Not among the latter are
+// user.max_user_namespaces=0, which ends user namespaces of pods, and ptrace_scope=3, which ends debugging inside of them.
 func Defaults() map[string]Param {
 	out := map[string]Param{}
 
@@ -69,19 +71,35 @@ func Defaults() map[string]Param {
 		"net.ipv4.icmp_echo_ignore_broadcasts":       "1",
 		"net.ipv4.icmp_ignore_bogus_error_responses": "1",
 		"kernel.panic":                               "10",
+		"kernel.panic_on_oops":                       "1",
 		"kernel.pid_max":                             "262144",
 		"kernel.dmesg_restrict":                      "1",
 		"kernel.kptr_restrict":                       "1",
 		"kernel.randomize_va_space":                  "2",
 		"vm.overcommit_memory":                       "1",
+		"fs.protected_fifos":                         "2",
+		"fs.protected_hardlinks":                     "1",
+		"fs.protected_regular":                       "2",
+		"fs.protected_symlinks":                      "1",
+		"fs.suid_dumpable":                           "0",
 	} {
 		out[ID(name)] = Param{Value: value}
 	}
 
+	// Not every kernel has these, and some only make them stricter.
 	for name, value := range map[string]string{
 		"net.ipv6.conf.default.forwarding": "1",
 		"net.ipv6.conf.default.accept_ra":  "2",
+		"net.core.bpf_jit_harden":          "2",
+		"net.ipv4.tcp_syncookies":          "1",
 		"kernel.kexec_load_disabled":       "1",
+		"kernel.perf_event_paranoid":       "3",
+		"kernel.unprivileged_bpf_disabled": "1",
+		"kernel.yama.ptrace_scope":         "1",
+		"dev.tty.ldisc_autoload":           "0",
+		"dev.tty.legacy_tiocsti":           "0",
+		"vm.mmap_min_addr":                 "65536",
+		"vm.unprivileged_userfaultfd":      "0",
 	} {
 		out[ID(name)] = Param{Value: value, IgnoreErrors: true}
 	}

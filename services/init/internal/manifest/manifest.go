@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,47 @@ type Manifest struct {
 	Memory      int64
 	StopTimeout time.Duration
 	User        uint32
+	// MachineOnly daemons do not run where the kernel is shared.
+	MachineOnly bool
+	// What a daemon needs and may do besides on a machine of its own.
+	MachineNeeds, MachineCapabilities []string
+	MachineEnv                        map[string]string
+}
+
+// For gives the manifests of a machine, or those of a node that shares its kernel: without the daemons that are for machines
+// only, and without needing them.
+func For(manifests []Manifest, machine bool) []Manifest {
+	var out []Manifest
+
+	absent := map[string]bool{}
+
+	for _, m := range manifests {
+		absent[m.Name] = m.MachineOnly && !machine
+	}
+
+	for _, m := range manifests {
+		if absent[m.Name] {
+			continue
+		}
+
+		if machine {
+			m.Needs, m.Capabilities = slices.Concat(m.Needs, m.MachineNeeds), slices.Concat(m.Capabilities, m.MachineCapabilities)
+			m.Env = maps.Clone(m.Env)
+
+			for key, value := range m.MachineEnv {
+				if m.Env == nil {
+					m.Env = map[string]string{}
+				}
+
+				m.Env[key] = value
+			}
+		}
+
+		m.Needs = slices.DeleteFunc(slices.Clone(m.Needs), func(need string) bool { return absent[need] })
+		out = append(out, m)
+	}
+
+	return out
 }
 
 // Names gives the name and its aliases.

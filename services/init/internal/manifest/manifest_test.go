@@ -1,6 +1,7 @@
 package manifest_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -147,5 +148,44 @@ func TestShippedManifests(t *testing.T) {
 
 	if _, err := manifest.Order(manifests); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestMachinesAndSharedKernels(t *testing.T) {
+	parse := func(name, more string) manifest.Manifest {
+		t.Helper()
+
+		m, err := manifest.Parse(name+".yaml", []byte("name: "+name+"\ncommand: [/usr/bin/"+name+"]\n"+more))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return m
+	}
+
+	list := []manifest.Manifest{
+		parse("configd", "needs: [diskd]\nenv: {A: \"1\"}\nmachine: {env: {B: \"2\"}}\n"),
+		parse("diskd", "where: machine\nmachine: {needs: [hostd]}\n"),
+		parse("hostd", "capabilities: [chown]\nmachine: {capabilities: [CAP_SYS_MODULE]}\n"),
+	}
+
+	for machine, want := range map[bool]string{
+		true:  "configd needs [diskd] may [] env map[A:1 B:2]\ndiskd needs [hostd] may [] env map[]\nhostd needs [] may [chown sys_module] env map[]\n",
+		false: "configd needs [] may [] env map[A:1]\nhostd needs [] may [chown] env map[]\n",
+	} {
+		var got strings.Builder
+		for _, m := range manifest.For(list, machine) {
+			fmt.Fprintf(&got, "%s needs %v may %v env %v\n", m.Name, m.Needs, m.Capabilities, m.Env)
+		}
+
+		if got.String() != want {
+			t.Errorf("machine %v:\n%swant\n%s", machine, got.String(), want)
+		}
+	}
+
+	for _, wrong := range []string{"where: moon\n", "machine: {capability: [chown]}\n", "machine: {capabilities: [fly]}\n", "machine: {needs: [x]}\n"} {
+		if _, err := manifest.Parse("x.yaml", []byte("name: x\ncommand: [/x]\n"+wrong)); err == nil || !strings.HasPrefix(err.Error(), "x.yaml:") {
+			t.Errorf("%q is accepted: %v", wrong, err)
+		}
 	}
 }

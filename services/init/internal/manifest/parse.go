@@ -17,8 +17,12 @@ import (
 func keys() []string {
 	return []string{
 		"name", "command", "needs", "user", "capabilities", "memory", "restart", "aliases", "listen", "when", "env", "stop",
+		"where", "machine",
 	}
 }
+
+// machineKeys are those below machine:.
+func machineKeys() []string { return []string{"capabilities", "needs", "env"} }
 
 // document is a manifest as it is written.
 type document struct {
@@ -34,6 +38,12 @@ type document struct {
 	Aliases      []string          `yaml:"aliases"`
 	Listen       []string          `yaml:"listen"`
 	User         uint32            `yaml:"user"`
+	Where        string            `yaml:"where"`
+	Machine      struct {
+		Env          map[string]string `yaml:"env"`
+		Capabilities []string          `yaml:"capabilities"`
+		Needs        []string          `yaml:"needs"`
+	} `yaml:"machine"`
 }
 
 // Parse reads one manifest. Errors start with "FILE:LINE:".
@@ -49,9 +59,17 @@ func Parse(file string, data []byte) (Manifest, error) {
 
 	body := root.Content[0]
 
-	at, err := lines(file, body)
+	at, err := lines(file, body, keys())
 	if err != nil {
 		return Manifest{}, err
+	}
+
+	for i, key := range body.Content {
+		if i%2 == 0 && key.Value == "machine" && body.Content[i+1].Kind == yaml.MappingNode {
+			if _, err := lines(file, body.Content[i+1], machineKeys()); err != nil {
+				return Manifest{}, err
+			}
+		}
 	}
 
 	var doc document
@@ -65,7 +83,7 @@ func Parse(file string, data []byte) (Manifest, error) {
 }
 
 // lines gives the line of each key and refuses unknown and repeated ones.
-func lines(file string, body *yaml.Node) (map[string]int, error) {
+func lines(file string, body *yaml.Node, known []string) (map[string]int, error) {
 	var errs []error
 
 	at := map[string]int{}
@@ -73,8 +91,8 @@ func lines(file string, body *yaml.Node) (map[string]int, error) {
 	for i := 0; i+1 < len(body.Content); i += 2 {
 		key := body.Content[i]
 
-		if !slices.Contains(keys(), key.Value) {
-			errs = append(errs, fmt.Errorf("%s:%d: unknown key %q (known: %s)", file, key.Line, key.Value, strings.Join(keys(), ", ")))
+		if !slices.Contains(known, key.Value) {
+			errs = append(errs, fmt.Errorf("%s:%d: unknown key %q (known: %s)", file, key.Line, key.Value, strings.Join(known, ", ")))
 		}
 
 		if first, again := at[key.Value]; again {
@@ -91,6 +109,7 @@ func (d document) manifest(wrong func(key, format string, args ...any) error) (M
 	m := Manifest{
 		Name: d.Name, Command: d.Command, Needs: d.Needs, User: d.User, Aliases: d.Aliases, Listen: d.Listen, Env: d.Env,
 		Restart: Restart(d.Restart), When: When(d.When), StopTimeout: DefaultStopTimeout,
+		MachineOnly: d.Where == "machine", MachineNeeds: d.Machine.Needs, MachineEnv: d.Machine.Env,
 	}
 
 	if m.Restart == "" {
@@ -109,6 +128,16 @@ func (d document) manifest(wrong func(key, format string, args ...any) error) (M
 
 	if m.Capabilities, err = normalCapabilities(d.Capabilities); err != nil {
 		errs = errors.Join(errs, wrong("capabilities", "%v", err))
+	}
+
+	if d.Machine.Capabilities != nil {
+		if m.MachineCapabilities, err = normalCapabilities(d.Machine.Capabilities); err != nil {
+			errs = errors.Join(errs, wrong("machine", "%v", err))
+		}
+	}
+
+	if d.Where != "" && d.Where != "machine" {
+		errs = errors.Join(errs, wrong("where", "%q is not machine", d.Where))
 	}
 
 	if d.Stop != "" {
@@ -140,7 +169,7 @@ func check(m Manifest, wrong func(key, format string, args ...any) error) error 
 		errs = append(errs, wrong("when", "%q is none of always, configured, controlplane", m.When))
 	}
 
-	if slices.Contains(m.Needs, m.Name) {
+	if slices.Contains(slices.Concat(m.Needs, m.MachineNeeds), m.Name) {
 		errs = append(errs, wrong("needs", "%s cannot need itself", m.Name))
 	}
 

@@ -1,0 +1,198 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"go.uber.org/zap"
+
+	"github.com/dactyl-os/dactyl/proto/resource/hardware"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+
+	"github.com/dactyl-os/dactyl/services/hostd/internal/modules"
+	"github.com/dactyl-os/dactyl/services/hostd/internal/pci"
+	"github.com/dactyl-os/dactyl/services/hostd/internal/uevent"
+)
+
+// quiet is how long no device may have come before they are said to be complete.
+const quiet = 100 * time.Millisecond
+
+// Devices finds a driver for every device of a machine, and loads the modules that the configuration asks for.
+//
+// Inputs: KernelModuleSpec, the kernel's events. Outputs: DevicesStatus, PCIDevice; the kernel's modules.
+type Devices struct {
+	Loader *modules.Loader
+	Sys    string // /sys
+	Names  string // pci.ids
+	// Settle is waited for besides: talos.device.settle_time.
+	Settle time.Duration
+	Log    *slog.Logger
+
+	tried map[string]bool // aliases and modules
+}
+
+// Name is the owner of the outputs.
+func (*Devices) Name() string { return "hostd.Devices" }
+
+// Inputs of the controller.
+func (*Devices) Inputs() []controller.Input {
+	return []controller.Input{{Namespace: runtime.NamespaceName, Type: runtime.KernelModuleSpecType, Kind: controller.InputWeak}}
+}
+
+// Outputs of the controller.
+func (*Devices) Outputs() []controller.Output {
+	return []controller.Output{
+		{Type: runtime.DevicesStatusType, Kind: controller.OutputExclusive},
+		{Type: hardware.PCIDeviceType, Kind: controller.OutputExclusive},
+	}
+}
+
+// Run until ctx ends.
+func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
+	c.tried = map[string]bool{}
+
+	// What comes while the bus is walked waits in the socket.
+	socket, err := uevent.Open()
+	if err != nil {
+		return err
+	}
+
+	aliases, failed := make(chan string), make(chan error, 1)
+
+	go func() {
+		failed <- socket.Run(ctx, func(e uevent.Event, err error) {
+			alias := e.Values["MODALIAS"] // empty: look at everything again
+
+			if err == nil && (e.Action != "add" && e.Action != "remove" || alias == "") {
+				return
+			}
+
+			select {
+			case aliases <- alias:
+			case <-ctx.Done():
+			}
+		})
+	}()
+
+	c.coldplug()
+
+	settled := time.NewTimer(quiet + c.Settle)
+	defer settled.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case alias := <-aliases:
+			if alias == "" {
+				c.coldplug()
+			} else {
+				c.load(alias)
+			}
+
+			settled.Reset(quiet)
+		case <-settled.C:
+			if err := c.publish(ctx, r); err != nil {
+				return err
+			}
+		case <-r.EventCh():
+			if err := c.configured(ctx, r); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// coldplug finds drivers for what was there before. A bus that a driver brings announces its devices as events.
+func (c *Devices) coldplug() {
+	started, before := time.Now(), len(c.tried)
+
+	for _, pattern := range []string{"bus/*/devices/*/modalias", "class/input/*/modalias"} {
+		paths, _ := filepath.Glob(filepath.Join(c.Sys, pattern))
+
+		for _, path := range paths {
+			if data, err := os.ReadFile(path); err == nil {
+				c.load(strings.TrimSpace(string(data)))
+			}
+		}
+	}
+
+	c.Log.Info("devices found", "kinds", len(c.tried)-before, "took", time.Since(started))
+}
+
+// load finds a device's driver. Most devices need none, or one that is built in.
+func (c *Devices) load(alias string) {
+	if alias == "" || c.tried[alias] {
+		return
+	}
+
+	c.tried[alias] = true
+
+	loaded, err := c.Loader.Load(alias)
+	if len(loaded) > 0 {
+		c.Log.Info("driver loaded", "device", alias, "modules", strings.Join(loaded, " "))
+	}
+
+	if err != nil && !errors.Is(err, modules.ErrUnknown) {
+		c.Log.Warn("driver not loaded", "device", alias, "error", err)
+	}
+}
+
+// configured loads the modules of the machine configuration.
+func (c *Devices) configured(ctx context.Context, r controller.Runtime) error {
+	specs, err := safe.ReaderListAll[*runtime.KernelModuleSpec](ctx, r)
+	if err != nil {
+		return fmt.Errorf("list kernel modules: %w", err)
+	}
+
+	for spec := range specs.All() {
+		name, parameters := spec.TypedSpec().Name, spec.TypedSpec().Parameters
+
+		key := name + " " + strings.Join(parameters, " ")
+		if c.tried[key] {
+			continue
+		}
+
+		c.tried[key] = true
+
+		if loaded, err := c.Loader.Load(name, parameters...); err != nil {
+			c.Log.Warn("module of the configuration not loaded", "module", name, "error", err)
+		} else {
+			c.Log.Info("module of the configuration loaded", "module", name, "modules", strings.Join(loaded, " "))
+		}
+	}
+
+	return nil
+}
+
+func (c *Devices) publish(ctx context.Context, r controller.Runtime) error {
+	file, err := os.Open(c.Names)
+	names := pci.ParseNames(nil)
+
+	if err == nil {
+		names = pci.ParseNames(file)
+		_ = file.Close()
+	}
+
+	found, err := pci.Read(c.Sys, names)
+	if err != nil {
+		return err
+	}
+
+	return errors.Join(
+		publish(ctx, r, hardware.NewPCIDevice, hardware.NamespaceName, found,
+			func(res *hardware.PCIDevice, s hardware.PCIDeviceSpec) { *res.TypedSpec() = s }),
+		publish(ctx, r, runtime.NewDevicesStatus, runtime.NamespaceName, map[string]bool{runtime.DevicesID: true},
+			func(res *runtime.DevicesStatus, ready bool) { res.TypedSpec().Ready = ready }),
+	)
+}
