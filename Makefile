@@ -14,7 +14,7 @@ LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION)
 BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
 # Packages that the tests use as outside views, by the program that shows they are there.
-APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps dnsmasq:dnsmasq-base socat:socat
+APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean

@@ -36,12 +36,14 @@ func New(env *daemon.Env) error {
 
 	env.Redact(configres.MachineConfigType, publish.RedactConfig)
 
-	platform, err := platformOf(env)
-	if err != nil {
-		return err
+	params, err := cmdline.Read(env.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read kernel command line: %w", err)
 	}
 
-	if err := errors.Join(publisher.Types(), publisher.Platform(platform), openMeta(env, files, publisher, server)); err != nil {
+	platform := platformOf(params)
+
+	if err := errors.Join(publisher.Types(), publisher.Platform(platform), openMeta(env, params, files, publisher, server)); err != nil {
 		return err
 	}
 
@@ -65,6 +67,7 @@ func New(env *daemon.Env) error {
 		}
 
 		env.Go("take back tried configurations", server.Active.Run)
+		acquireInBackground(env, params, publisher, platform, server.Active)
 	}
 
 	machine.RegisterMachineServiceServer(env.Server(), server)
@@ -72,7 +75,7 @@ func New(env *daemon.Env) error {
 	return nil
 }
 
-func openMeta(env *daemon.Env, files *store.Store, publisher publish.Publisher, server *api.Server) error {
+func openMeta(env *daemon.Env, params cmdline.Parameters, files *store.Store, publisher publish.Publisher, server *api.Server) error {
 	data, err := files.Meta()
 	if err != nil {
 		return fmt.Errorf("read META: %w", err)
@@ -105,18 +108,17 @@ func openMeta(env *daemon.Env, files *store.Store, publisher publish.Publisher, 
 		return publisher.Meta(next)
 	}
 
-	return publisher.Meta(values)
+	if err := publisher.Meta(values); err != nil {
+		return err
+	}
+
+	return metaOfCmdline(env, params, values, server)
 }
 
 // platformOf reads where the machine runs from the kernel command line. A daemon run outside a node is in a container as
 // far as the rules of configurations go: it installs nothing.
-func platformOf(env *daemon.Env) (runtime.PlatformMetadataSpec, error) {
+func platformOf(parameters cmdline.Parameters) runtime.PlatformMetadataSpec {
 	spec := runtime.PlatformMetadataSpec{Platform: "container"}
-
-	parameters, err := cmdline.Read(env.Root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return spec, fmt.Errorf("read kernel command line: %w", err)
-	}
 
 	if platform, ok := parameters.First(cmdline.Platform); ok && platform != "" {
 		spec.Platform = platform
@@ -124,7 +126,7 @@ func platformOf(env *daemon.Env) (runtime.PlatformMetadataSpec, error) {
 
 	spec.Hostname, _ = parameters.First(cmdline.Hostname)
 
-	return spec, nil
+	return spec
 }
 
 func validationMode(platform string) config.Mode {

@@ -6,6 +6,8 @@ require (
 	github.com/cosi-project/runtime v1.14.1
 	github.com/dactyl-os/dactyl/proto v0.0.0
 	github.com/dactyl-os/dactyl/services/kit v0.0.0
+	github.com/kdomanski/iso9660 v0.4.0
+	github.com/klauspost/compress v1.18.5
 	go.yaml.in/yaml/v4 v4.0.0-rc.4
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12

@@ -195,6 +195,39 @@ func (a *Active) Current() *config.Config {
 	return a.current
 }
 
+// Persisted says that the state directory has a configuration, in force or not.
+func (a *Active) Persisted() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	return a.persisted != nil
+}
+
+// Adopt puts the configuration of a source in force that answered only after Open. One that came meanwhile stays.
+func (a *Active) Adopt(data []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	if a.current != nil {
+		return nil
+	}
+
+	if err := a.judge(data); err != nil {
+		return err
+	}
+
+	c, err := config.Load(data)
+	if err != nil {
+		return err
+	}
+
+	if c.V1Alpha1 == nil {
+		return errors.New("no v1alpha1 document")
+	}
+
+	return a.activate(c)
+}
+
 // Run takes back tried configurations until ctx ends.
 func (a *Active) Run(ctx context.Context) error {
 	for {

@@ -1,0 +1,138 @@
+package configd
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/cosi-project/runtime/pkg/safe"
+
+	"github.com/dactyl-os/dactyl/proto/meta"
+	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+
+	"github.com/dactyl-os/dactyl/services/configd/internal/acquire"
+	"github.com/dactyl-os/dactyl/services/configd/internal/active"
+	"github.com/dactyl-os/dactyl/services/configd/internal/api"
+	"github.com/dactyl-os/dactyl/services/configd/internal/publish"
+)
+
+// acquireInBackground looks for a first configuration where the kernel command line says. The machine is in maintenance
+// meanwhile: what is applied through the API first wins.
+func acquireInBackground(env *daemon.Env, params cmdline.Parameters, publisher publish.Publisher, platform runtime.PlatformMetadataSpec, a *active.Active) {
+	if a.Persisted() {
+		return
+	}
+
+	sources, err := acquire.Sources(params)
+	if err != nil {
+		env.Log.Error("configuration is not looked for", "error", err)
+	}
+
+	volumes := acquire.Volumes{Sys: env.Path("sys", "class", "block"), Dev: env.Path("dev")}
+	finder := acquire.Finder{
+		Variable: func(ctx context.Context, name string) (string, error) { return variable(ctx, env, name) },
+		Volume: func(label, file string) ([]byte, error) {
+			data, err := volumes.ReadFile(label, file)
+			if err == nil && platform.Platform == "nocloud" {
+				publishSeed(env, volumes, publisher, platform, label)
+			}
+
+			return data, err
+		},
+		Take: a.Adopt,
+		Done: func() bool { return a.Current() != nil },
+		Log:  env.Log,
+	}
+
+	env.Go("acquire the configuration", func(ctx context.Context) error { return finder.Run(ctx, sources) })
+}
+
+// publishSeed tells what the seed's meta-data says; a seed without it is still one.
+func publishSeed(env *daemon.Env, volumes acquire.Volumes, publisher publish.Publisher, platform runtime.PlatformMetadataSpec, label string) {
+	data, err := volumes.ReadFile(label, "meta-data")
+	if err == nil {
+		seed := acquire.ReadSeed(data)
+		if seed.Hostname != "" {
+			platform.Hostname = seed.Hostname
+		}
+
+		platform.InstanceID = seed.InstanceID
+		err = publisher.Platform(platform)
+	}
+
+	if err != nil {
+		env.Log.Warn("meta-data of the seed is not used", "error", err)
+	}
+}
+
+// variable gives what a configuration URL may ask about the machine.
+func variable(ctx context.Context, env *daemon.Env, name string) (string, error) {
+	switch name {
+	case "uuid":
+		id, err := dmi(env, "product_uuid")
+
+		return strings.ToLower(id), err
+	case "serial":
+		return dmi(env, "product_serial")
+	case "mac":
+		first, err := safe.StateGetByID[*network.HardwareAddr](ctx, env.State, network.FirstHardwareAddr)
+		if err != nil {
+			return "", fmt.Errorf("read the first hardware address: %w", err)
+		}
+
+		return first.TypedSpec().HardwareAddr.String(), nil
+	default:
+		status, err := safe.StateGetByID[*network.HostnameStatus](ctx, env.State, network.HostnameID)
+		if err != nil {
+			return "", fmt.Errorf("read the hostname: %w", err)
+		}
+
+		return status.TypedSpec().Hostname, nil
+	}
+}
+
+func dmi(env *daemon.Env, name string) (string, error) {
+	data, err := os.ReadFile(env.Path("sys", "class", "dmi", "id", name))
+	if err != nil {
+		return "", fmt.Errorf("read SMBIOS: %w", err)
+	}
+
+	return strings.TrimSpace(string(data)), nil
+}
+
+// metaOfCmdline puts the values of INSTALLER_META_BASE64 where META has none: it was written for the first boot, and what
+// was written since counts more.
+func metaOfCmdline(env *daemon.Env, params cmdline.Parameters, values meta.Values, server *api.Server) error {
+	given, err := acquire.Meta(params.Variables()[acquire.InstallerMeta])
+	if err != nil {
+		env.Log.Error("META of the kernel command line is not used", "variable", acquire.InstallerMeta, "error", err)
+
+		return nil
+	}
+
+	next, added := meta.Values{}, false
+	maps.Copy(next, values)
+
+	for key, value := range given {
+		if _, ok := next[key]; !ok {
+			next[key], added = value, true
+		}
+	}
+
+	if !added {
+		return nil
+	}
+
+	if err := server.WriteMeta(next); err != nil {
+		return fmt.Errorf("write META of the kernel command line: %w", err)
+	}
+
+	server.SetMeta(next)
+
+	return nil
+}
