@@ -12,15 +12,11 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
-	"github.com/dactyl-os/dactyl/services/etcdd/internal/footprint"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/operators"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/report"
 )
-
-// settled is how long a start is given until its memory counts as used up.
-const settled = 10 * time.Second
 
 // New wires the daemon.
 func New(env *daemon.Env) error {
@@ -45,8 +41,6 @@ func New(env *daemon.Env) error {
 	env.Go("member", keep.Run)
 	env.Go("report", reporter.Run)
 
-	env.Go("footprint", func(ctx context.Context) error { return release(ctx, keep) })
-
 	return errors.Join(
 		env.Controller(&controllers.Config{Missing: missing.set}),
 		env.Controller(&controllers.Spec{IfInet6: env.Path("proc", "net", "if_inet6"), Missing: missing.set}),
@@ -55,25 +49,6 @@ func New(env *daemon.Env) error {
 			Keeper: keep, Changed: changed, DataDir: dataDir, Keys: pki.Keys(), Missing: missing.get,
 		}),
 	)
-}
-
-// release gives back what only the start needed, some time after the daemon's start and after the member's.
-func release(ctx context.Context, keep *keeper.Keeper) error {
-	for member := range 2 {
-		for waited := false; !waited || member == 1 && !keep.Status().Ready; waited = true {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(settled):
-			}
-		}
-
-		if err := footprint.Release(); err != nil {
-			return err
-		}
-	}
-
-	return nil
 }
 
 // sentence says why there is no specification of the member.
