@@ -2,10 +2,8 @@
 package etcdd
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
