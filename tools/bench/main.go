@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,13 +18,12 @@ import (
 )
 
 const (
-	clusterName = "bench"
-	cidr        = "10.78.0.0/24"
-	repeats     = 5
+	repeats = 5
 )
 
-// Addresses that the provisioner gives in cidr; entry is the gateway that all calls go through.
+// Addresses that the provisioner gives; entry is the gateway that all calls go through.
 const (
+	alone  = "10.76.0.2"
 	entry  = "10.78.0.2"
 	other  = "10.78.0.3"
 	third  = "10.78.0.4"
@@ -48,7 +48,7 @@ type section struct {
 
 func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("only", "", "run one section: memory, calls, resources, apply, restart, start or size")
+	only := flags.String("only", "", "run only these sections: memory, calls, resources, apply, restart, start, size")
 	settle := flags.Duration("settle", time.Minute, "time between the start of the cluster and the reading of its memory")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -58,31 +58,46 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	defer removeHome()
+	t := &table{}
+	measure := func(ctx context.Context, sections ...section) error {
+		for _, s := range sections {
+			if *only != "" && !strings.Contains(*only, s.name) {
+				continue
+			}
+			fmt.Fprintln(os.Stderr, "bench:", s.name)
+			if err := s.measure(ctx, t); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+		return nil
+	}
+	// Nodes on one machine share the text of their programs, so memory is read from a node that is alone.
+	err = withCluster(ctx, "bench-alone", "10.76.0.0/24", 1, 0, func(ctx context.Context) error {
+		return measure(ctx, section{"memory", func(ctx context.Context, t *table) error { return memory(ctx, t, *settle) }})
+	})
+	if err == nil {
+		err = withCluster(ctx, "bench", "10.78.0.0/24", 3, 1, func(ctx context.Context) error {
+			return measure(ctx, section{"calls", calls}, section{"resources", resources}, section{"apply", applyAddresses},
+				section{"restart", restarts}, section{"start", starts}, section{"size", sizes})
+		})
+	}
+	return errors.Join(err, t.print(stdout))
+}
+
+// withCluster makes a cluster for the time of measuring.
+func withCluster(ctx context.Context, name, cidr string, controlPlanes, workers int, measure func(context.Context) error) (err error) {
 	defer func() {
-		if r := outside.Dactylctl(context.WithoutCancel(ctx), "cluster", "destroy", "--name", clusterName, "--force"); r.Err != nil {
+		if r := outside.Dactylctl(context.WithoutCancel(ctx), "cluster", "destroy", "--name", name, "--force"); r.Err != nil {
 			err = errors.Join(err, fmt.Errorf("destroy the cluster: %s", r))
 		}
 	}()
-	fmt.Fprintln(os.Stderr, "bench: starting a cluster of four nodes")
-	if r := outside.Dactylctl(ctx, "cluster", "create", "--name", clusterName, "--cidr", cidr, "--controlplanes", "3", "--workers", "1"); r.Err != nil {
+	fmt.Fprintf(os.Stderr, "bench: starting %d nodes\n", controlPlanes+workers)
+	r := outside.Dactylctl(ctx, "cluster", "create", "--name", name, "--cidr", cidr,
+		"--controlplanes", fmt.Sprint(controlPlanes), "--workers", fmt.Sprint(workers))
+	if r.Err != nil {
 		return fmt.Errorf("%s", r)
 	}
-
-	t := &table{}
-	for _, s := range []section{
-		{"memory", func(ctx context.Context, t *table) error { return memory(ctx, t, *settle) }},
-		{"calls", calls}, {"resources", resources}, {"apply", applyAddresses},
-		{"restart", restarts}, {"start", starts}, {"size", sizes},
-	} {
-		if *only != "" && *only != s.name {
-			continue
-		}
-		fmt.Fprintln(os.Stderr, "bench:", s.name)
-		if err := s.measure(ctx, t); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-	}
-	return t.print(stdout)
+	return measure(ctx)
 }
 
 // table is what, figure, target.
