@@ -1,12 +1,14 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,9 @@ import (
 // quiet is how long no device may have come before they are said to be complete.
 const quiet = 100 * time.Millisecond
 
+// parallel is how many drivers look for their devices at the same time.
+const parallel = 2
+
 // Devices finds a driver for every device of a machine, and loads the modules that the configuration asks for.
 //
 // Inputs: KernelModuleSpec, the kernel's events. Outputs: DevicesStatus, PCIDevice; the kernel's modules.
@@ -36,7 +41,10 @@ type Devices struct {
 	Settle time.Duration
 	Log    *slog.Logger
 
-	tried map[string]bool // aliases and modules
+	tried   map[string]bool // aliases and modules
+	pending []string        // aliases of devices whose driver is yet to be loaded
+	running int
+	ended   chan struct{}
 }
 
 // Name is the owner of the outputs.
@@ -58,6 +66,7 @@ func (*Devices) Outputs() []controller.Output {
 // Run until ctx ends.
 func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	c.tried = map[string]bool{}
+	c.ended = make(chan struct{})
 
 	// What comes while the bus is walked waits in the socket.
 	socket, err := uevent.Open()
@@ -88,20 +97,31 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 	defer settled.Stop()
 
 	for {
+		c.begin(ctx)
+
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-c.ended:
+			c.running--
+
+			settled.Reset(quiet)
 		case err := <-failed:
 			return err
 		case alias := <-aliases:
 			if alias == "" {
 				c.coldplug()
 			} else {
-				c.load(alias)
+				c.want(alias)
 			}
 
 			settled.Reset(quiet)
 		case <-settled.C:
+			// The end of a load sets the timer again. What the driver found is in the socket by then.
+			if c.running > 0 {
+				continue
+			}
+
 			if err := c.publish(ctx, r); err != nil {
 				return err
 			}
@@ -117,33 +137,81 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 func (c *Devices) coldplug() {
 	started, before := time.Now(), len(c.tried)
 
+	var aliases []string
+
 	for _, pattern := range []string{"bus/*/devices/*/modalias", "class/input/*/modalias"} {
 		paths, _ := filepath.Glob(filepath.Join(c.Sys, pattern))
 
 		for _, path := range paths {
 			if data, err := os.ReadFile(path); err == nil {
-				c.load(strings.TrimSpace(string(data)))
+				aliases = append(aliases, strings.TrimSpace(string(data)))
 			}
 		}
+	}
+
+	for _, alias := range aliases {
+		c.want(alias)
 	}
 
 	c.Log.Info("devices found", "kinds", len(c.tried)-before, "took", time.Since(started))
 }
 
-// load finds a device's driver. Most devices need none, or one that is built in.
-func (c *Devices) load(alias string) {
+// urgency puts first what the node is reached by, then disks, then what else is found by address, then what is guessed at.
+func urgency(alias string) int {
+	switch pci := strings.HasPrefix(alias, "pci:"); {
+	case pci && strings.Contains(alias, "bc02"), strings.HasPrefix(alias, "virtio:d00000001"):
+		return 0
+	case pci && strings.Contains(alias, "bc01"), strings.HasPrefix(alias, "virtio:"):
+		return 1
+	case pci:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// want notes a device that needs a driver. Most need none, or one that is built in.
+func (c *Devices) want(alias string) {
 	if alias == "" || c.tried[alias] {
 		return
 	}
 
 	c.tried[alias] = true
 
+	if c.Loader.Fits(alias) {
+		c.pending = append(c.pending, alias)
+	}
+}
+
+// begin loads the most urgent drivers, some at the same time: slow hardware must not hold up the rest.
+func (c *Devices) begin(ctx context.Context) {
+	for c.running < parallel && len(c.pending) > 0 {
+		slices.SortStableFunc(c.pending, func(a, b string) int { return cmp.Compare(urgency(a), urgency(b)) })
+
+		alias := c.pending[0]
+		c.pending = c.pending[1:]
+		c.running++
+
+		go func() {
+			c.load(alias)
+
+			select {
+			case c.ended <- struct{}{}:
+			case <-ctx.Done():
+			}
+		}()
+	}
+}
+
+func (c *Devices) load(alias string) {
+	started := time.Now()
+
 	loaded, err := c.Loader.Load(alias)
 	if len(loaded) > 0 {
-		c.Log.Info("driver loaded", "device", alias, "modules", strings.Join(loaded, " "))
+		c.Log.Info("driver loaded", "device", alias, "modules", strings.Join(loaded, " "), "took", time.Since(started))
 	}
 
-	if err != nil && !errors.Is(err, modules.ErrUnknown) {
+	if err != nil {
 		c.Log.Warn("driver not loaded", "device", alias, "error", err)
 	}
 }

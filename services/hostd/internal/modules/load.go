@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +20,6 @@ type Loader struct {
 	index *Index
 	dir   string // the kernel's modules
 	sys   string // /sys/module
-	mu    sync.Mutex
 }
 
 // Open reads the index of the running kernel's modules below root.
@@ -71,13 +69,13 @@ func readIndex(dir string) (*Index, error) {
 	return Parse(files), nil
 }
 
-// Load loads the modules for a name or a device's alias and all they need, unless they are there already. parameters are for
-// the module itself. It gives what was loaded now.
-func (l *Loader) Load(text string, parameters ...string) ([]string, error) {
-	// The kernel takes one at a time in any case, and two loads may need the same.
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// Fits tells whether there is a module for a name or an alias.
+func (l *Loader) Fits(text string) bool { return l.index != nil && len(l.index.Resolve(text)) > 0 }
 
+// Load loads the modules for a name or a device's alias and all they need, unless they are there already. parameters are for
+// the module itself. It gives what was loaded now. Loads may run at the same time: a driver's probe can take seconds, and one
+// that needs a module which another load has begun waits for it in the kernel.
+func (l *Loader) Load(text string, parameters ...string) ([]string, error) {
 	var names []string
 	if l.index != nil {
 		names = l.index.Resolve(text)

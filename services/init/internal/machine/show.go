@@ -94,7 +94,21 @@ func (a *attached) invite(ctx context.Context) {
 		a.Console.Say("maintenance: waiting for a configuration (%.1f s after init): dactylctl apply-config --insecure -n ADDRESS -f FILE",
 			time.Since(a.record.Started).Seconds())
 		a.Console.Say("certificate fingerprint (SHA-256): %s", fingerprint)
+		a.log.Info("What the start cost", "processor", a.costs())
 	}()
+}
+
+// costs are the processor times of the daemons so far: what a slow boot is made of.
+func (a *attached) costs() string {
+	var out []string
+
+	for _, s := range a.node.Services() {
+		if usage, err := a.runner.Usage(s.Name, s.PID); err == nil {
+			out = append(out, fmt.Sprintf("%s %s", s.Name, usage.CPU))
+		}
+	}
+
+	return strings.Join(out, ", ")
 }
 
 func awaitCertificate(ctx context.Context) (string, error) {
