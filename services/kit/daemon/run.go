@@ -27,12 +27,8 @@ import (
 // Main runs a daemon as a process and gives the exit code: flags from os.Args, SIGTERM and SIGINT stop it, the error is
 // printed once to stderr. 0 is an orderly stop, 1 a failure, 2 a wrong command line.
 func Main(name string, construct func(*Env) error) int {
-	tuneProcess()
-
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-
-	go trimMemory(ctx)
 
 	err := Run(ctx, name, os.Args[1:], os.Stdout, os.Stderr, construct)
 
@@ -52,6 +48,10 @@ func Main(name string, construct func(*Env) error) int {
 
 // Run runs a daemon until ctx ends or a task fails. construct registers what the daemon serves and must not block.
 func Run(ctx context.Context, name string, args []string, _, stderr io.Writer, construct func(*Env) error) error {
+	tuneProcess()
+
+	go trimMemory(ctx)
+
 	set, err := parseFlags(name, args, stderr)
 	if err != nil {
 		return err
