@@ -2,7 +2,7 @@
 SHELL   := /bin/bash
 OUT     := _out
 MODULE  := github.com/dactyl-os/dactyl
-DAEMONS := configd discoveryd gateway hostd init networkd timed trustd
+DAEMONS := configd discoveryd diskd gateway hostd init networkd timed trustd
 ALONE   := etcdd
 MODULES := proto services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) tools
 
@@ -14,7 +14,8 @@ LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION)
 BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
 # Packages that the tests use as outside views, by the program that shows they are there.
-APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage
+APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps \
+       sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean

@@ -28,11 +28,18 @@ require (
 )
 
 require (
+	github.com/kdomanski/iso9660 v0.4.0 // indirect
+	github.com/klauspost/compress v1.18.5 // indirect
+	github.com/siderolabs/go-blockdevice/v2 v2.0.20 // indirect
+)
+
+require (
 	github.com/aymanbagabas/go-udiff v0.4.1 // indirect
 	github.com/beevik/ntp v1.6.0 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cosi-project/runtime v1.14.1 // indirect
 	github.com/dactyl-os/dactyl/proto v0.0.0 // indirect
+	github.com/dactyl-os/dactyl/services/diskd v0.0.0
 	github.com/gertd/go-pluralize v0.2.1 // indirect
 	github.com/google/btree v1.1.3 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
@@ -75,3 +82,5 @@ require (
 	google.golang.org/grpc v1.85.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
+
+replace github.com/dactyl-os/dactyl/services/diskd => ../diskd

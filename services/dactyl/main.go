@@ -11,6 +11,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/configd"
 	"github.com/dactyl-os/dactyl/services/discoveryd"
+	"github.com/dactyl-os/dactyl/services/diskd"
 	"github.com/dactyl-os/dactyl/services/gateway"
 	"github.com/dactyl-os/dactyl/services/hostd"
 	initd "github.com/dactyl-os/dactyl/services/init"
@@ -34,6 +35,10 @@ func run() int {
 		return initd.Main()
 	}
 
+	if module, asked := hostd.ModuleRequest(os.Args); asked && name == "hostd" {
+		return hostd.LoadModule(module)
+	}
+
 	construct, known := daemons()[name]
 	if !known {
 		fmt.Fprintf(os.Stderr, "dactyl: no daemon %q in this program: call it as one of %s\n", name, names())
@@ -48,6 +53,7 @@ func daemons() map[string]func(*daemon.Env) error {
 	return map[string]func(*daemon.Env) error{
 		"configd":    configd.New,
 		"discoveryd": discoveryd.New,
+		"diskd":      diskd.New,
 		"gateway":    gateway.New,
 		"hostd":      hostd.New,
 		"networkd":   networkd.New,

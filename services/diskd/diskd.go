@@ -1,0 +1,98 @@
+// Package diskd owns disks, volumes, mounts and the META partition's bytes.
+package diskd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	diskdv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/proto/storage"
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
+
+	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/controllers"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/operators"
+)
+
+// DisksEnv names the disks (/dev/loop3,/dev/loop4) of a daemon that does not run a machine of its own. Without it there
+// are none.
+const DisksEnv = "DACTYL_DISKS"
+
+// New wires the daemon.
+func New(env *daemon.Env) error {
+	parameters, err := cmdline.Read(env.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read kernel command line: %w", err)
+	}
+
+	system := &block.System{
+		Log: env.Log, Dev: "/dev", Sys: "/sys", Mountinfo: "/proc/self/mountinfo", Root: env.Root,
+		Scope: scope(env, parameters.Last(cmdline.Platform)),
+	}
+	engine := &controllers.Engine{System: system, Log: env.Log, Settle: settleTime(parameters), Now: time.Now}
+	poke := make(chan struct{}, 1)
+	changed := func() {
+		select {
+		case poke <- struct{}{}:
+		default:
+		}
+	}
+
+	methods := &operators.Machine{
+		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: filepath.Join(env.RunDir, "diskd-resetting"),
+		Runs: func(owner string) bool { _, err := os.Stat(env.Socket(owner)); return err == nil },
+	}
+
+	machine.RegisterMachineServiceServer(env.Server(), methods)
+	storage.RegisterStorageServiceServer(env.Server(), &operators.Storage{System: system})
+	diskdv1.RegisterDiskServiceServer(env.Server(), &operators.Local{System: system, Engine: engine, Changed: changed})
+
+	if !system.Scope.Empty() {
+		env.Go("watch disks", func(ctx context.Context) error { return block.Uevents(ctx, changed) })
+		env.Go("finish resets", func(ctx context.Context) error {
+			<-ctx.Done()
+			methods.Finish(context.WithoutCancel(ctx))
+
+			return nil
+		})
+	}
+
+	return env.Controller(&controllers.Volumes{Engine: engine, System: system, Log: env.Log, Poke: poke})
+}
+
+// scope: the disks are those of a machine whose daemon this is. Anywhere else, be it a container or somebody's laptop,
+// they are another's, but for those that are named.
+func scope(env *daemon.Env, platform string) block.Scope {
+	switch {
+	case platform == "container":
+		return block.Scope{}
+	case platform != "" && !env.Alone() && filepath.Clean(env.Root) == "/":
+		return block.Machine()
+	default:
+		return block.Only(strings.Split(os.Getenv(DisksEnv), ",")...)
+	}
+}
+
+// settleTime reads talos.device.settle_time: a duration, or seconds.
+func settleTime(p cmdline.Parameters) time.Duration {
+	text := p.Last(cmdline.DeviceSettleTime)
+	if seconds, err := strconv.Atoi(text); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0
+	}
+
+	return d
+}

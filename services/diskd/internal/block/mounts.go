@@ -1,0 +1,119 @@
+package block
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mounted is a line of mountinfo.
+type Mounted struct {
+	Dev, Source, Target, Type string
+	Options                   []string
+}
+
+// mounts gives the mount of each device, by its number; the first where a device is mounted more than once.
+func (s *System) mounts() (map[string]Mounted, error) {
+	data, err := os.ReadFile(s.Mountinfo)
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+
+	out := map[string]Mounted{}
+
+	for _, m := range parseMountinfo(string(data)) {
+		if _, seen := out[m.Dev]; !seen {
+			out[m.Dev] = m
+		}
+	}
+
+	return out, nil
+}
+
+// parseMountinfo reads proc_pid_mountinfo(5).
+func parseMountinfo(text string) []Mounted {
+	var out []Mounted
+
+	for line := range strings.Lines(text) {
+		left, right, found := strings.Cut(strings.TrimSpace(line), " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+
+		if found && len(l) >= 6 && len(r) >= 2 {
+			out = append(out, Mounted{
+				Dev: l[2], Target: unescape(l[4]), Options: strings.Split(l[5], ","), Type: r[0], Source: unescape(r[1]),
+			})
+		}
+	}
+
+	return out
+}
+
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// MountOf tells how a device is mounted; false when it is not.
+func (s *System) MountOf(major, minor int) (Mounted, bool) {
+	all, err := s.mounts()
+	m, ok := all[devno(major, minor)]
+
+	return m, ok && err == nil
+}
+
+// Mount mounts a filesystem of a disk within the scope.
+func (s *System) Mount(path, target, fstype string, options []string) error {
+	if err := s.guard(path); err != nil {
+		return err
+	}
+
+	target = filepath.Join(s.Root, target)
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return err
+	}
+
+	var (
+		flags uintptr = unix.MS_RELATIME
+		data  []string
+	)
+
+	for _, option := range options {
+		switch option {
+		case "nosuid":
+			flags |= unix.MS_NOSUID
+		case "nodev":
+			flags |= unix.MS_NODEV
+		case "noexec":
+			flags |= unix.MS_NOEXEC
+		case "ro":
+			flags |= unix.MS_RDONLY
+		default:
+			data = append(data, option)
+		}
+	}
+
+	if err := unix.Mount(path, target, fstype, flags, strings.Join(data, ",")); err != nil {
+		return fmt.Errorf("mount %s at %s: %w", path, target, err)
+	}
+
+	return nil
+}
+
+// Unmount takes a mount away; what is not mounted is fine.
+func (s *System) Unmount(target string) error {
+	err := unix.Unmount(filepath.Join(s.Root, target), 0)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+
+	return err
+}
+
+// UnmountAt takes away a mount that mountinfo tells of.
+func (s *System) UnmountAt(target string) error { return unix.Unmount(target, 0) }
+
+// Path is where a target is in the daemon's own view.
+func (s *System) Path(target string) string { return filepath.Join(s.Root, target) }

@@ -1,0 +1,363 @@
+package block
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/siderolabs/go-blockdevice/v2/blkid"
+	bd "github.com/siderolabs/go-blockdevice/v2/block"
+	"github.com/siderolabs/go-blockdevice/v2/partitioning/gpt"
+
+	"github.com/dactyl-os/dactyl/proto/meta"
+
+	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
+)
+
+// System is the machine's disks and mounts.
+type System struct {
+	Log *slog.Logger
+	// Dev, Sys and Mountinfo are /dev, /sys and /proc/self/mountinfo.
+	Dev, Sys, Mountinfo string
+	// Root is put before the targets of mounts.
+	Root  string
+	Scope Scope
+}
+
+// Filesystem types that stand for META.
+const (
+	metaType    = "dactyl-meta"
+	metaDamaged = "damaged META"
+)
+
+// wipeFlag marks a partition that is to be wiped: one of the attribute bits that a partition type defines for itself.
+const wipeFlag = 1 << 55
+
+// Marker of a table that is being made, between the table and the first partition.
+const (
+	markerOffset = 512 << 10
+	markerText   = "dactyl: partitioning was begun"
+	edge         = 1 << 20 // what is looked at, and wiped, at both ends
+)
+
+// Disks looks at every disk within the scope, by name.
+func (s *System) Disks() ([]disk.Disk, error) {
+	if s.Scope.Empty() {
+		return nil, nil
+	}
+
+	entries, err := os.ReadDir(filepath.Join(s.Sys, "block"))
+	if err != nil {
+		return nil, fmt.Errorf("list disks: %w", err)
+	}
+
+	mounts, err := s.mounts()
+	if err != nil {
+		return nil, err
+	}
+
+	var disks []disk.Disk
+
+	for _, entry := range entries {
+		name := entry.Name()
+		if !s.Scope.Has(name) || strings.HasPrefix(name, "ram") || strings.HasPrefix(name, "zram") {
+			continue
+		}
+
+		d := s.properties(name)
+		if d.Size == 0 {
+			continue // a drive without a medium, a loop device without a file
+		}
+
+		if err := s.look(&d, mounts); err != nil {
+			// A disk that cannot be read is shown, and nothing is done with it.
+			s.Log.Warn("disk cannot be read", "disk", d.Path, "error", err)
+
+			d.Content, d.Parts = disk.Unknown, nil
+		}
+
+		disks = append(disks, d)
+	}
+
+	return disks, nil
+}
+
+// look reads what the disk holds.
+func (s *System) look(d *disk.Disk, mounts map[string]Mounted) error {
+	f, err := os.Open(d.Path)
+	if err != nil {
+		return err
+	}
+
+	defer f.Close() //nolint:errcheck // only read
+
+	d.Mount = mounts[devno(d.Major, d.Minor)].Target
+
+	if info, err := blkid.Probe(f, blkid.WithSkipLocking(true)); err == nil && info.Name != "" {
+		d.Content, d.FS = info.Name, filesystem(info.ProbeResult)
+	}
+
+	// The library's prober knows a table by its first copy; the table's reader takes the second one, too.
+	if d.Content == disk.GPT || d.Content == disk.Blank {
+		table, err := readTable(f)
+		if err == nil {
+			d.Content, d.FS = disk.GPT, disk.Filesystem{}
+
+			return s.lookAtParts(d, table, mounts)
+		}
+	}
+
+	if d.Content == disk.Blank || d.Content == disk.GPT {
+		d.Content, err = contentOf(f, d.Size)
+	}
+
+	return err
+}
+
+// contentOf tells a blank disk from one that holds what nobody here knows.
+func contentOf(f io.ReaderAt, size uint64) (string, error) {
+	head, err := readAt(f, 0, min(edge, size))
+	if err != nil {
+		return "", err
+	}
+
+	if len(head) > markerOffset && bytes.HasPrefix(head[markerOffset:], []byte(markerText)) {
+		return disk.Installing, nil
+	}
+
+	tail, err := readAt(f, size-min(edge, size), min(edge, size))
+	if err != nil {
+		return "", err
+	}
+
+	if zero(head) && zero(tail) {
+		return disk.Blank, nil
+	}
+
+	return disk.Unknown, nil
+}
+
+func readAt(f io.ReaderAt, offset, length uint64) ([]byte, error) {
+	data := make([]byte, length)
+	_, err := io.ReadFull(io.NewSectionReader(f, int64(offset), int64(length)), data)
+
+	return data, err
+}
+
+func zero(data []byte) bool { return len(bytes.TrimLeft(data, "\x00")) == 0 }
+
+func readTable(f *os.File) (*gpt.Table, error) {
+	dev, err := gpt.DeviceFromBlockDevice(bd.NewFromFile(f))
+	if err != nil {
+		return nil, err
+	}
+
+	return gpt.Read(dev)
+}
+
+func (s *System) lookAtParts(d *disk.Disk, table *gpt.Table, mounts map[string]Mounted) error {
+	d.Free = table.LargestContiguousAllocatable()
+
+	for i, entry := range table.Partitions() {
+		if entry == nil {
+			continue
+		}
+
+		p := disk.Part{
+			Index: i + 1, Path: disk.PartPath(d.Path, i+1), Label: entry.Name,
+			TypeGUID: entry.TypeGUID.String(), UUID: entry.PartGUID.String(),
+			Offset: entry.FirstLBA * d.Sector, Size: (entry.LastLBA - entry.FirstLBA + 1) * d.Sector,
+			Wipe: entry.Flags&wipeFlag != 0,
+		}
+		p.Name = filepath.Base(p.Path)
+		p.Growth, _ = table.AvailablePartitionGrowth(i) //nolint:errcheck // the index is within the table
+		p.Major, p.Minor = s.devno(p.Name)
+		p.Mount = mounts[devno(p.Major, p.Minor)].Target
+
+		if err := s.lookInside(&p); err != nil {
+			return fmt.Errorf("look at %s: %w", p.Path, err)
+		}
+
+		d.Parts = append(d.Parts, p)
+	}
+
+	return nil
+}
+
+func (s *System) lookInside(p *disk.Part) error {
+	f, err := os.Open(p.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		p.FS.Type = "not there yet" // the kernel is still making the node: nothing may be formatted
+
+		return nil
+	}
+
+	if err != nil {
+		return err
+	}
+
+	defer f.Close() //nolint:errcheck // only read
+
+	if p.Label == volume.Meta {
+		p.FS.Type, err = metaContent(f)
+
+		return err
+	}
+
+	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
+	if err != nil {
+		return err
+	}
+
+	p.FS = filesystem(info.ProbeResult)
+
+	return nil
+}
+
+func metaContent(f io.ReaderAt) (string, error) {
+	data, err := readAt(f, 0, meta.Size)
+	if err != nil {
+		return "", err
+	}
+
+	switch _, generation, err := meta.Decode(data); {
+	case err != nil:
+		return metaDamaged, nil
+	case generation == 0 && zero(data):
+		return "", nil
+	default:
+		return metaType, nil
+	}
+}
+
+func filesystem(r blkid.ProbeResult) disk.Filesystem {
+	out := disk.Filesystem{Type: r.Name, Size: r.ProbedSize, BlockSize: r.BlockSize, FSBlockSz: r.FilesystemBlockSize}
+
+	if r.Name == "extfs" {
+		out.Type = volume.Ext4
+	}
+
+	if r.Label != nil {
+		out.Label = strings.TrimRight(*r.Label, " \x00")
+	}
+
+	if r.UUID != nil {
+		out.UUID = r.UUID.String()
+	}
+
+	return out
+}
+
+// properties reads a disk's properties from sysfs.
+func (s *System) properties(name string) disk.Disk {
+	dir := filepath.Join(s.Sys, "block", name)
+	first := func(paths ...string) string {
+		for _, p := range paths {
+			if text := read(filepath.Join(dir, p)); text != "" {
+				return text
+			}
+		}
+
+		return ""
+	}
+	number := func(p string) uint64 {
+		n, _ := strconv.ParseUint(first(p), 10, 64) //nolint:errcheck // 0 when it is not there
+
+		return n
+	}
+
+	d := disk.Disk{
+		Name: name, Path: filepath.Join(s.Dev, name),
+		Size: number("size") * 512, Sector: max(number("queue/logical_block_size"), 512),
+		IOSize:   max(number("queue/optimal_io_size"), number("queue/minimum_io_size"), 512),
+		ReadOnly: first("ro") == "1", Rotational: first("queue/rotational") == "1",
+		CDROM: strings.HasPrefix(name, "sr") || first("device/type") == "5",
+		Model: first("device/model"), Modalias: first("device/modalias"),
+		Serial: first("serial", "device/serial"), WWID: first("wwid", "device/wwid"), UUID: first("uuid", "device/uuid"),
+		Transport: s.transport(name),
+	}
+
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		d.SysPath = strings.TrimPrefix(target, s.Sys)
+		d.BusPath = filepath.Dir(filepath.Dir(strings.TrimPrefix(target, filepath.Join(s.Sys, "devices"))))
+	}
+
+	if target, err := filepath.EvalSymlinks(filepath.Join(dir, "subsystem")); err == nil {
+		d.SubSystem = "/sys" + strings.TrimPrefix(target, s.Sys)
+	}
+
+	d.Major, d.Minor = s.devno(name)
+
+	return d
+}
+
+// transport is how the disk is attached, from its name and the path of its device.
+func (s *System) transport(name string) string {
+	for prefix, transport := range map[string]string{"nvme": "nvme", "vd": "virtio", "xvd": "xenblk", "mmcblk": "mmc"} {
+		if strings.HasPrefix(name, prefix) {
+			return transport
+		}
+	}
+
+	target, err := filepath.EvalSymlinks(filepath.Join(s.Sys, "block", name, "device"))
+	if err != nil {
+		return ""
+	}
+
+	elements := strings.Split(target, "/")
+	has := func(prefix string) bool {
+		return slices.ContainsFunc(elements, func(e string) bool { return strings.HasPrefix(e, prefix) })
+	}
+
+	switch {
+	case has("usb"):
+		return "usb"
+	case has("session"):
+		return "iscsi"
+	case has("ata"):
+		return "sata"
+	case has("virtio"):
+		return "virtio"
+	case has("end_device-"):
+		return "sas"
+	case has("host"):
+		return "scsi"
+	default:
+		return ""
+	}
+}
+
+func (s *System) devno(name string) (int, int) {
+	var major, minor int
+	if _, err := fmt.Sscanf(read(filepath.Join(s.Sys, "class", "block", name, "dev")), "%d:%d", &major, &minor); err != nil {
+		return 0, 0
+	}
+
+	return major, minor
+}
+
+func devno(major, minor int) string { return fmt.Sprintf("%d:%d", major, minor) }
+
+func read(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+
+	return strings.TrimSpace(string(data))
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+
+	return err == nil
+}

@@ -1,0 +1,208 @@
+// Package controllers runs diskd: it looks at the disks, takes the plan's steps and publishes what came of it.
+package controllers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/plan"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
+)
+
+// How long disks are waited for before what is not there is missing: drivers are loaded while diskd starts.
+const (
+	settleWithDisks = 1500 * time.Millisecond
+	settleWithout   = 5 * time.Second
+)
+
+// A step that failed is tried again after retryFirst, then at doubled times up to retryMax.
+const (
+	retryFirst = 2 * time.Second
+	retryMax   = time.Minute
+)
+
+// rounds bounds how often the plan is made anew within one pass; a new disk takes six.
+const rounds = 20
+
+// Disks is what the engine looks at and works on.
+type Disks interface {
+	Disks() ([]disk.Disk, error)
+	Apply(ctx context.Context, op plan.Op) error
+}
+
+// View is what a pass came to.
+type View struct {
+	Disks []disk.Disk
+	Out   plan.Output
+}
+
+// Engine takes the plan's steps until none is left. One pass runs at a time.
+type Engine struct {
+	System Disks
+	Log    *slog.Logger
+	// Settle is talos.device.settle_time: how long to wait for disks at least.
+	Settle time.Duration
+	Now    func() time.Time
+
+	mu      sync.Mutex
+	failed  map[string]failure // by volume
+	names   string
+	began   time.Time
+	changed time.Time
+	closed  bool
+}
+
+type failure struct {
+	err   error
+	until time.Time
+	wait  time.Duration
+}
+
+// Pass takes every step that a configuration asks for. Steps that fail are in the View, not in the error.
+func (e *Engine) Pass(ctx context.Context, cfg *volume.Config) (View, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	if e.closed {
+		return View{}, errors.New("the disks are being reset")
+	}
+
+	if e.failed == nil {
+		e.failed, e.began = map[string]failure{}, e.Now()
+	}
+
+	tried := map[string]bool{}
+
+	for range rounds {
+		disks, err := e.System.Disks()
+		if err != nil {
+			return View{}, err
+		}
+
+		view := View{Disks: disks, Out: plan.Make(plan.Input{Config: cfg, Disks: disks, Settled: e.settled(disks)})}
+
+		if e.step(ctx, view.Out.Ops, tried) == 0 || ctx.Err() != nil {
+			e.blame(&view.Out)
+
+			return view, ctx.Err()
+		}
+	}
+
+	return View{}, errors.New("the plan does not come to an end")
+}
+
+// step applies what did not fail recently and returns how many steps succeeded.
+func (e *Engine) step(ctx context.Context, ops []plan.Op, tried map[string]bool) int {
+	done := 0
+
+	for _, op := range ops {
+		ids := op.For()
+		if slices.ContainsFunc(ids, func(id string) bool { return tried[id] || e.Now().Before(e.failed[id].until) }) {
+			continue
+		}
+
+		e.Log.Info("disk step", "step", op.String())
+
+		if err := e.System.Apply(ctx, op); err != nil {
+			e.Log.Error("disk step failed", "step", op.String(), "error", err)
+
+			for _, id := range ids {
+				wait := min(max(2*e.failed[id].wait, retryFirst), retryMax)
+				e.failed[id] = failure{err, e.Now().Add(wait), wait}
+				tried[id] = true
+			}
+
+			continue
+		}
+
+		done++
+	}
+
+	return done
+}
+
+// blame puts failures into the states of their volumes, and forgets those of volumes that have nothing left to do.
+func (e *Engine) blame(out *plan.Output) {
+	pending := map[string]bool{}
+
+	for _, op := range out.Ops {
+		for _, id := range op.For() {
+			pending[id] = true
+		}
+	}
+
+	for i := range out.Volumes {
+		id := out.Volumes[i].Volume.ID
+		f, failed := e.failed[id]
+
+		switch {
+		case failed && pending[id]:
+			out.Volumes[i].Err = f.err
+		case failed:
+			delete(e.failed, id)
+		}
+	}
+}
+
+func (e *Engine) settled(disks []disk.Disk) bool {
+	var names []string
+
+	for _, d := range disks {
+		names = append(names, d.Name)
+	}
+
+	if all := strings.Join(names, " "); all != e.names || e.changed.IsZero() {
+		e.names, e.changed = all, e.Now()
+	}
+
+	quiet := settleWithDisks
+	if len(disks) == 0 {
+		quiet = settleWithout
+	}
+
+	return e.Now().Sub(e.began) >= e.Settle && e.Now().Sub(e.changed) >= quiet
+}
+
+// Next is when a pass is due without any event: soon while disks settle or a step failed.
+func (e *Engine) Next(settled bool) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	next := time.Minute
+
+	for _, f := range e.failed {
+		next = min(next, max(f.until.Sub(e.Now()), 0)+10*time.Millisecond)
+	}
+
+	if !settled {
+		next = min(next, 500*time.Millisecond)
+	}
+
+	return next
+}
+
+// Settled tells whether the disks are.
+func (e *Engine) Settled(view View) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	return e.settled(view.Disks)
+}
+
+// Close lets finish have the disks alone; no pass begins after it.
+func (e *Engine) Close(finish func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	if !e.closed {
+		e.closed = true
+
+		finish()
+	}
+}

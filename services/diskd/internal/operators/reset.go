@@ -1,0 +1,262 @@
+package operators
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+
+	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/controllers"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/plan"
+)
+
+// Machine serves diskd's part of machine.MachineService.
+type Machine struct {
+	machine.UnimplementedMachineServiceServer
+
+	System *block.System
+	Engine *controllers.Engine
+	Log    *slog.Logger
+	// Dial connects to another daemon; Runs tells whether it is on this node.
+	Dial func(owner string) (*grpc.ClientConn, error)
+	Runs func(owner string) bool
+	// Resetting is written when disks are marked: the daemon's end ends the reset.
+	Resetting string
+}
+
+// Wish is what a reset shall wipe.
+type Wish struct {
+	// Marks are the partitions to mark by disk; an empty list is all of a disk's.
+	Marks map[string][]int
+	// Wipe are disks without a partition table, which are wiped at once.
+	Wipe []string
+}
+
+// Reset marks what shall be wiped and has the machine go down. The marks are in the partition table: whatever happens on
+// the way, what is marked is wiped before it is used again.
+func (m *Machine) Reset(ctx context.Context, in *machine.ResetRequest) (*machine.ResetResponse, error) {
+	if m.System.Scope.Empty() {
+		return nil, status.Error(codes.FailedPrecondition, "this node has no disks of its own to reset")
+	}
+
+	disks, err := m.System.Disks()
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+
+	wish, err := Plan(disks, in)
+	if err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+
+	if in.GetGraceful() {
+		if err := m.leaveEtcd(ctx); err != nil {
+			return nil, status.Errorf(status.Code(err), "leave etcd: %s (--graceful=false resets without leaving)", status.Convert(err).Message())
+		}
+	}
+
+	if err := m.mark(wish); err != nil {
+		return nil, status.Errorf(codes.Internal, "mark what is to be wiped: %s", err)
+	}
+
+	actor, err := m.goDown(ctx, in.GetReboot())
+	if err != nil {
+		return nil, status.Errorf(status.Code(err), "the disks are marked, but the machine stays up: %s", status.Convert(err).Message())
+	}
+
+	return &machine.ResetResponse{Messages: []*machine.Reset{{ActorId: actor}}}, nil
+}
+
+// Plan decides what a request wipes.
+func Plan(disks []disk.Disk, in *machine.ResetRequest) (Wish, error) {
+	wish := Wish{Marks: map[string][]int{}}
+
+	var system *disk.Disk
+
+	for i := range disks {
+		if plan.Installed(disks[i]) {
+			system = &disks[i]
+		}
+	}
+
+	if in.GetMode() != machine.ResetRequest_SYSTEM_DISK {
+		for _, path := range in.GetUserDisksToWipe() {
+			if err := wish.userDisk(disks, system, path); err != nil {
+				return wish, err
+			}
+		}
+	}
+
+	switch {
+	case in.GetMode() == machine.ResetRequest_USER_DISKS:
+		if len(in.GetUserDisksToWipe()) == 0 {
+			return wish, errors.New("no user disks are named")
+		}
+
+		return wish, nil
+	case system == nil:
+		return wish, errNoSystemDisk
+	case len(in.GetSystemPartitionsToWipe()) == 0:
+		wish.Marks[system.Path] = nil
+
+		return wish, nil
+	}
+
+	for _, spec := range in.GetSystemPartitionsToWipe() {
+		p, ok := system.Part(spec.GetLabel())
+
+		switch {
+		case !ok:
+			return wish, fmt.Errorf("%s has no partition %s (it has %s)", system.Path, spec.GetLabel(), system.Labels())
+		case spec.GetWipe():
+			wish.Marks[system.Path] = append(wish.Marks[system.Path], p.Index)
+		}
+	}
+
+	return wish, nil
+}
+
+func (w *Wish) userDisk(disks []disk.Disk, system *disk.Disk, path string) error {
+	if system != nil && system.Path == path {
+		return fmt.Errorf("%s is the system disk, not a user disk", path)
+	}
+
+	for _, d := range disks {
+		switch {
+		case d.Path != path:
+		case d.ReadOnly || d.CDROM:
+			return fmt.Errorf("%s cannot be written to", path)
+		case d.Content == disk.GPT && len(d.Parts) > 0:
+			w.Marks[path] = nil
+
+			return nil
+		default:
+			w.Wipe = append(w.Wipe, path)
+
+			return nil
+		}
+	}
+
+	return fmt.Errorf("there is no disk %s", path)
+}
+
+func (m *Machine) mark(wish Wish) error {
+	if err := os.WriteFile(m.Resetting, nil, 0o600); err != nil {
+		return err
+	}
+
+	for path, parts := range wish.Marks {
+		if err := m.System.Mark(path, true, parts...); err != nil {
+			return err
+		}
+
+		m.Log.Info("reset", "disk", path, "partitions", parts)
+	}
+
+	for _, path := range wish.Wipe {
+		if err := m.System.WipeDisk(path); err != nil {
+			return err
+		}
+
+		m.Log.Info("reset", "disk", path)
+	}
+
+	return nil
+}
+
+// leaveEtcd has this node's member leave, where there is one.
+func (m *Machine) leaveEtcd(ctx context.Context) error {
+	if !m.Runs("etcdd") {
+		return nil
+	}
+
+	conn, err := m.Dial("etcdd")
+	if err != nil {
+		return err
+	}
+
+	_, err = machine.NewMachineServiceClient(conn).EtcdLeaveCluster(ctx, &machine.EtcdLeaveClusterRequest{})
+
+	return err
+}
+
+func (m *Machine) goDown(ctx context.Context, reboot bool) (string, error) {
+	conn, err := m.Dial("init")
+	if err != nil {
+		return "", err
+	}
+
+	client := machine.NewMachineServiceClient(conn)
+
+	if reboot {
+		answer, err := client.Reboot(ctx, &machine.RebootRequest{})
+		if err != nil || len(answer.GetMessages()) == 0 {
+			return "", err
+		}
+
+		return answer.GetMessages()[0].GetActorId(), nil
+	}
+
+	answer, err := client.Shutdown(ctx, &machine.ShutdownRequest{})
+	if err != nil || len(answer.GetMessages()) == 0 {
+		return "", err
+	}
+
+	return answer.GetMessages()[0].GetActorId(), nil
+}
+
+// Finish ends a reset when the machine goes down: what is marked is unmounted and wiped. What is still in use is left to
+// the next start, before anything is mounted.
+func (m *Machine) Finish(ctx context.Context) {
+	if _, err := os.Stat(m.Resetting); err != nil {
+		return
+	}
+
+	m.Engine.Close(func() {
+		if err := m.finish(ctx); err != nil {
+			m.Log.Warn("the next start ends the reset", "error", err)
+		}
+	})
+}
+
+func (m *Machine) finish(ctx context.Context) error {
+	disks, err := m.System.Disks()
+	if err != nil {
+		return err
+	}
+
+	for _, d := range disks {
+		for _, p := range d.Parts {
+			if !p.Wipe || p.Mount == "" {
+				continue
+			}
+
+			if err := m.System.UnmountAt(p.Mount); err != nil {
+				return fmt.Errorf("unmount %s: %w", p.Mount, err)
+			}
+		}
+	}
+
+	if disks, err = m.System.Disks(); err != nil {
+		return err
+	}
+
+	for _, op := range plan.Wipes(disks) {
+		m.Log.Info("disk step", "step", op.String())
+
+		if err := m.System.Apply(ctx, op); err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+	}
+
+	return nil
+}

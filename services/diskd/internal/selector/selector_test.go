@@ -1,0 +1,75 @@
+package selector_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
+	"github.com/dactyl-os/dactyl/services/diskd/internal/selector"
+)
+
+func TestMatch(t *testing.T) {
+	d := disk.Disk{Name: "nvme0n1", Path: "/dev/nvme0n1", Size: 100 << 30, Transport: "nvme", Model: "Fast 9000", Rotational: false}
+
+	for text, want := range map[string]bool{
+		`disk.transport == "nvme"`:                                    true,
+		`disk.transport == 'virtio' || system_disk`:                   true,
+		`disk.size > 10u * GiB && disk.size <= 200 * GB`:              true,
+		`disk.size > 100u * GiB`:                                      false,
+		`!disk.rotational && !disk.cdrom`:                             true,
+		`!(disk.model.startsWith("Fast") && system_disk)`:             false,
+		`disk.dev_path.endsWith("n1") == true`:                        true,
+		`glob("/dev/nvme*", disk.dev_path)`:                           true,
+		`disk.serial == "" && disk.model.contains("x")`:               false,
+		`system_disk && disk.transport != "" && 1 + 1 == 2 && !false`: true,
+	} {
+		s, err := selector.Parse(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+
+			continue
+		}
+
+		if got, err := s.Match(d, true); err != nil || got != want {
+			t.Errorf("%s: %v %v, want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		``:                                  "a value is missing",
+		`disk.size`:                         "is a number, not a condition",
+		`disk.size > "1"`:                   "a number > a string",
+		`disk.speed > 1`:                    `unknown name "disk.speed"`,
+		`disk.model.matches("x")`:           "the method matches is not supported",
+		`size(disk.model) > 1`:              "the function size is not supported",
+		`"a" in disk.symlinks`:              `unexpected "in"`,
+		`disk.size > 1 ? true : false`:      "is not supported",
+		`(system_disk`:                      `")" is missing`,
+		`disk.model == "x`:                  "does not end",
+		`system_disk && disk.size`:          "a condition && a number",
+		strings.Repeat("!", 99) + "true":    "nested deeper",
+		`disk.size > 99999999999999999999u`: "out of range",
+		`glob("[", disk.model)`:             "syntax error",
+	} {
+		if _, err := selector.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(`disk.size > 10u * GiB && !(disk.model.startsWith("a") || system_disk)`)
+	f.Add(`glob('/dev/*', disk.dev_path)`)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := selector.Parse(text)
+		if err != nil {
+			return
+		}
+
+		if _, err := s.Match(disk.Disk{Size: 7, Model: "x"}, true); err != nil && !strings.Contains(err.Error(), "pattern") {
+			t.Errorf("%q is accepted, but: %v", text, err)
+		}
+	})
+}
