@@ -123,6 +123,12 @@ func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
 		texts = append([]string{fmt.Sprintf("machine: {network: {nameservers: [%s]}}", join(m.cluster.Nameservers))}, texts...)
 	}
 
+	mode := config.Container
+	if m.cluster.VMs != nil {
+		mode = config.Metal
+		texts = append([]string{"machine: {install: {disk: /dev/vda}}"}, texts...)
+	}
+
 	loaded, err := patch.LoadAll(texts)
 	if err != nil {
 		return fmt.Errorf("--config-patch: %w", err)
@@ -137,7 +143,7 @@ func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
 		return err
 	}
 
-	if _, err := parsed.Validate(config.Container); err != nil {
+	if _, err := parsed.Validate(mode); err != nil {
 		return err
 	}
 

@@ -19,7 +19,7 @@ func Create(ctx context.Context, spec Spec, out io.Writer) (*Cluster, error) {
 	}
 
 	if os.Getuid() != 0 {
-		return nil, errors.New("the sandbox provisioner makes namespaces and links: run it as root")
+		return nil, fmt.Errorf("the %s provisioner makes links: run it as root", spec.Provisioner)
 	}
 
 	unlock, err := lockCluster(spec.StateDir, spec.Name)
@@ -42,7 +42,9 @@ func Create(ctx context.Context, spec Spec, out io.Writer) (*Cluster, error) {
 		return nil, err
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, spec.WaitTimeout)
+	limit := spec.WaitTimeout * time.Duration(c.patience(ctx, p))
+
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 
 	if err := c.bringUp(ctx, &spec, p); err != nil {
@@ -55,11 +57,17 @@ func Create(ctx context.Context, spec Spec, out io.Writer) (*Cluster, error) {
 
 // nameFlag is what a command needs to mean this cluster.
 func (c *Cluster) nameFlag() string {
-	if c.Name == DefaultName {
-		return ""
+	var flags string
+
+	if c.Provisioner != DefaultProvisioner {
+		flags += " --provisioner " + c.Provisioner
 	}
 
-	return " --name " + c.Name
+	if c.Name != DefaultName {
+		flags += " --name " + c.Name
+	}
+
+	return flags
 }
 
 // lockCluster keeps two commands from changing one cluster at a time.
@@ -89,7 +97,7 @@ func lockPath(stateDir, name string) string { return filepath.Join(stateDir, "."
 // begin writes the state first: whatever is made after it can be found and removed.
 func begin(spec *Spec) (*Cluster, error) {
 	c := &Cluster{
-		Created: time.Now().UTC().Truncate(time.Second), Name: spec.Name, Provisioner: DefaultProvisioner, CIDR: spec.CIDR,
+		Created: time.Now().UTC().Truncate(time.Second), Name: spec.Name, Provisioner: spec.Provisioner, CIDR: spec.CIDR,
 		Gateway: spec.gateway().String(), Bridge: spec.bridge(), Endpoint: spec.Endpoint, Binaries: spec.Binaries,
 		Manifests: spec.Manifests, KernelArgs: spec.KernelArgs, ClientConfig: spec.ClientConfig, Nameservers: spec.Nameservers,
 		Nodes: spec.nodes(), MTU: spec.MTU, dir: filepath.Join(spec.StateDir, spec.Name),
@@ -97,6 +105,10 @@ func begin(spec *Spec) (*Cluster, error) {
 
 	if c.Endpoint == "" {
 		c.Endpoint = c.Nodes[0].Address
+	}
+
+	if spec.Provisioner == QEMU {
+		c.beginVMs(spec)
 	}
 
 	if err := c.refuseTakenNetwork(); err != nil {
@@ -117,6 +129,11 @@ func begin(spec *Spec) (*Cluster, error) {
 
 // resume says what is there already and refuses to turn it into something else.
 func (c *Cluster) resume(spec *Spec, p *progress) error {
+	if spec.Provisioner != c.Provisioner {
+		return fmt.Errorf("cluster %q exists, made by the %s provisioner: remove it first with `dactylctl cluster destroy%s`, or choose another --name",
+			c.Name, c.Provisioner, c.nameFlag())
+	}
+
 	if !slices.Equal(spec.nodes(), c.Nodes) || spec.CIDR != c.CIDR {
 		return fmt.Errorf("cluster %q exists with %d control planes and %d workers on %s: remove it first with `dactylctl cluster destroy%s`, or choose another --name",
 			c.Name, len(c.ControlPlanes()), len(c.Addresses())-len(c.ControlPlanes()), c.CIDR, c.nameFlag())
@@ -137,6 +154,10 @@ func (c *Cluster) resume(spec *Spec, p *progress) error {
 		p.say("cluster %s is already running", c.Name)
 	}
 
+	if c.VMs != nil {
+		spec.ApplyConfig = !spec.NoConfig && c.VMs.Injection == ""
+	}
+
 	if spec.Binaries != c.Binaries || spec.Manifests != c.Manifests {
 		c.Binaries, c.Manifests = spec.Binaries, spec.Manifests
 		p.say("nodes take their binaries from %s when they next start", c.Binaries)
@@ -149,6 +170,12 @@ func (c *Cluster) resume(spec *Spec, p *progress) error {
 func (c *Cluster) bringUp(ctx context.Context, spec *Spec, p *progress) error {
 	if err := p.step("bridge "+c.Bridge+" with "+c.Gateway, c.ensureBridge); err != nil {
 		return err
+	}
+
+	if c.VMs != nil {
+		if err := p.step("DHCP server and load balancer", c.startServices); err != nil {
+			return err
+		}
 	}
 
 	if err := p.step(fmt.Sprintf("starting %d nodes", len(c.Nodes)), c.powerOn); err != nil {
@@ -236,6 +263,10 @@ func (c *Cluster) tearDown(p *progress) error {
 		return errors.Join(errs...)
 	})
 	if err != nil {
+		return err
+	}
+
+	if err := c.endServices(); err != nil {
 		return err
 	}
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -72,7 +73,7 @@ func (m *Machine) PowerOn() error {
 	}
 
 	cmd := exec.Command(program, "cluster", "machine", "--state", filepath.Dir(m.cluster.dir), "--name", m.cluster.Name, "--node", m.Name)
-	cmd.Dir, cmd.Env = "/", []string{"HOME=" + os.Getenv("HOME")}
+	cmd.Dir, cmd.Env = "/", []string{"HOME=" + os.Getenv("HOME"), "PATH=" + os.Getenv("PATH")}
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 
@@ -228,11 +229,12 @@ func (m *Machine) killStrays() error {
 	marks := []string{
 		strings.Join([]string{"cluster", "machine", "--state", filepath.Dir(m.cluster.dir), "--name", m.cluster.Name, "--node", m.Name, ""}, "\x00"),
 		`"root":"` + m.rootDir() + `"`,
+		"ifname=" + m.Link + "\x00", // QEMU
 	}
 
 	for _, path := range paths {
 		cmdline, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(cmdline), marks[0]) && !strings.Contains(string(cmdline), marks[1]) {
+		if err != nil || !slices.ContainsFunc(marks, func(mark string) bool { return strings.Contains(string(cmdline), mark) }) {
 			continue
 		}
 

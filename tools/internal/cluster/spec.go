@@ -21,12 +21,17 @@ const (
 	DefaultCIDR        = "10.5.0.0/24"
 	DefaultMTU         = 1500
 	DefaultProvisioner = "sandbox"
+	QEMU               = "qemu"
 	DefaultWaitTimeout = 20 * time.Minute
 )
 
 // Spec says what cluster to make.
 type Spec struct {
 	Name string
+	// Provisioner is what nodes are made of; "" is DefaultProvisioner.
+	Provisioner string
+	// VMs says what virtual machines are like; only for QEMU.
+	VMs VMs
 	// StateDir holds a directory for each cluster; "" is ~/.dactyl/clusters.
 	StateDir string
 	CIDR     string
@@ -80,6 +85,10 @@ func (s *Spec) Complete() error {
 		s.ControlPlanePort = 6443
 	}
 
+	if s.Provisioner == "" {
+		s.Provisioner = DefaultProvisioner
+	}
+
 	if !regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`).MatchString(s.Name) {
 		return fmt.Errorf("cluster name %q: use up to 40 lower case letters, digits and dashes", s.Name)
 	}
@@ -131,6 +140,10 @@ func (s *Spec) findPaths() error {
 	}
 
 	dir := filepath.Dir(program)
+	if s.Provisioner == QEMU {
+		return s.VMs.complete(dir)
+	}
+
 	if s.Binaries, err = firstDir("daemons' binaries", s.Binaries, filepath.Join(dir, "bin")); err != nil {
 		return err
 	}
@@ -163,6 +176,8 @@ type Node struct {
 	MAC     string `yaml:"mac"`
 	// Link is the host's end of the node's cable.
 	Link string `yaml:"link"`
+	// UUID is a virtual machine's in SMBIOS.
+	UUID string `yaml:"uuid,omitempty"`
 }
 
 // nodes names the machines that a spec asks for, in order: control planes from the second address on, then workers.
@@ -182,6 +197,10 @@ func (s *Spec) nodes() []Node {
 				MAC:  fmt.Sprintf("02:%s:%s:%s:%s:%s", id[0:2], id[2:4], id[4:6], id[6:8], id[8:10]),
 				Link: "dv" + id[:12],
 			})
+
+			if s.Provisioner == QEMU {
+				nodes[len(nodes)-1].UUID = fmt.Sprintf("%s-%s-4%s-8%s-%s", id[0:8], id[8:12], id[13:16], id[17:20], id[20:32])
+			}
 		}
 	}
 

@@ -29,6 +29,7 @@ type Cluster struct {
 	Context      string    `yaml:"context,omitempty"`
 	Nameservers  []string  `yaml:"nameservers,omitempty"`
 	Nodes        []Node    `yaml:"nodes"`
+	VMs          *VMs      `yaml:"vms,omitempty"`
 	MTU          int       `yaml:"mtu"`
 	Bootstrapped bool      `yaml:"bootstrapped"`
 

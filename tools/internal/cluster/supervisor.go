@@ -64,7 +64,11 @@ func Supervise(ctx context.Context, stateDir, clusterName, nodeName string) erro
 
 	r.Supervisor, r.Off, r.Trouble = self, false, ""
 
-	err = m.powerOn(ctx, &r, power)
+	if c.VMs != nil {
+		err = m.powerOnVM(&r, power)
+	} else {
+		err = m.powerOn(ctx, &r, power)
+	}
 
 	r.Supervisor, r.Init = process{}, process{}
 	if err != nil {

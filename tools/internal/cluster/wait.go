@@ -142,7 +142,12 @@ func (m *Machine) await(ctx context.Context, p *progress, check func(context.Con
 }
 
 func ask(ctx context.Context, m *Machine, check func(context.Context, *Machine) error) error {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	limit := askLimit
+	if m.cluster.VMs != nil {
+		limit *= time.Duration(m.cluster.VMs.patience())
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 
 	return check(ctx, m)

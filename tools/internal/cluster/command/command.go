@@ -28,7 +28,7 @@ func New() *cobra.Command {
 
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&g.name, "name", cluster.DefaultName, "name of the cluster")
-	flags.StringVar(&g.provisioner, "provisioner", cluster.DefaultProvisioner, "what nodes are made of: sandbox")
+	flags.StringVar(&g.provisioner, "provisioner", cluster.DefaultProvisioner, "what nodes are made of: sandbox or qemu")
 	flags.StringVar(&g.state, "state", defaultState(), "directory with the state of clusters")
 	cmd.AddCommand(createCommand(g), destroyCommand(g), showCommand(g), machineCommand(g))
 
@@ -45,8 +45,8 @@ func defaultState() string {
 }
 
 func (g *global) check() error {
-	if g.provisioner != cluster.DefaultProvisioner {
-		return fmt.Errorf("provisioner %q is not here yet: use --provisioner %s", g.provisioner, cluster.DefaultProvisioner)
+	if g.provisioner != cluster.DefaultProvisioner && g.provisioner != cluster.QEMU {
+		return fmt.Errorf("provisioner %q is not here yet: use --provisioner %s or %s", g.provisioner, cluster.DefaultProvisioner, cluster.QEMU)
 	}
 
 	absolute, err := filepath.Abs(g.state)
@@ -91,7 +91,10 @@ func showCommand(g *global) *cobra.Command {
 
 // machineCommand is run by cluster create for each node, and by that for each boot.
 func machineCommand(g *global) *cobra.Command {
-	var node, boot string
+	var (
+		node, boot string
+		services   bool
+	)
 
 	cmd := &cobra.Command{
 		Use:    "machine",
@@ -103,10 +106,15 @@ func machineCommand(g *global) *cobra.Command {
 				return cluster.Boot(boot)
 			}
 
+			if services {
+				return cluster.ServeNetwork(cmd.Context(), g.state, g.name)
+			}
+
 			return cluster.Supervise(cmd.Context(), g.state, g.name, node)
 		},
 	}
 	cmd.Flags().StringVar(&node, "node", "", "name of the node")
+	cmd.Flags().BoolVar(&services, "services", false, "play the rest of the network instead: DHCP server and load balancer")
 	cmd.Flags().StringVar(&boot, "boot", "", "become the node's init, as this order says")
 
 	return cmd

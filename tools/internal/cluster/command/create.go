@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,9 +23,9 @@ func createCommand(g *global) *cobra.Command {
 		Example: `  dactylctl cluster create --controlplanes 3 --workers 1
   dactylctl cluster create --name lab --cidr 10.6.0.0/24 --config-patch @patch.yaml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			spec.Name, spec.StateDir = g.name, g.state
+			spec.Name, spec.StateDir, spec.Provisioner = g.name, g.state, g.provisioner
 			spec.NoWait, spec.NoDiscovery = !wait, !discovery
-			warnUnused(cmd)
+			warnUnused(cmd, g.provisioner)
 
 			return create(cmd, spec)
 		},
@@ -56,6 +57,7 @@ func createCommand(g *global) *cobra.Command {
 	flags.DurationVar(&spec.WaitTimeout, "wait-timeout", cluster.DefaultWaitTimeout, "how long to wait")
 	flags.StringVar(&spec.Binaries, "binaries", "", "directory with the daemons (default: bin beside this program)")
 	flags.StringVar(&spec.Manifests, "manifests", "", "directory with the service manifests (default: deploy/services of the checkout)")
+	vmFlags(flags, &spec.VMs)
 	unusedFlags(flags)
 
 	return cmd
@@ -86,22 +88,16 @@ func create(cmd *cobra.Command, spec *cluster.Spec) error {
 
 // unusedFlags take what other provisioners need, so that scripts work unchanged.
 func unusedFlags(flags *pflag.FlagSet) {
-	strings := []string{
-		"arch", "cpus", "cpus-workers", "docker-host-ip", "exposed-ports", "image", "vmlinuz-path", "initrd-path", "iso-path",
-		"disk-image-path", "cni-bundle-url", "cni-cache-dir", "ipxe-boot-script", "talos-version", "custom-cni-url",
+	texts := []string{
+		"docker-host-ip", "exposed-ports", "image", "disk-image-path", "cni-bundle-url", "cni-cache-dir", "ipxe-boot-script", "talos-version", "custom-cni-url",
 	}
-	numbers := []string{"memory", "memory-workers", "disk", "extra-disks", "extra-disks-size"}
 	switches := []string{
-		"docker-disable-ipv6", "disk-preallocate", "with-bootloader", "with-uefi", "with-tpm2", "with-debug", "crashdump",
+		"docker-disable-ipv6", "disk-preallocate", "with-uefi", "with-tpm2", "with-debug", "crashdump",
 		"skip-kubeconfig", "skip-k8s-node-readiness-check", "ipv4", "encrypt-state", "encrypt-ephemeral",
 	}
 
-	for _, name := range strings {
+	for _, name := range texts {
 		flags.String(name, "", unusedNote)
-	}
-
-	for _, name := range numbers {
-		flags.Int(name, 0, unusedNote)
 	}
 
 	for _, name := range switches {
@@ -111,12 +107,16 @@ func unusedFlags(flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = f.Hidden || f.Usage == unusedNote })
 }
 
-const unusedNote = "not used by the sandbox provisioner"
+const unusedNote = "not used by this provisioner"
 
-func warnUnused(cmd *cobra.Command) {
+func warnUnused(cmd *cobra.Command, provisioner string) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Usage == unusedNote {
+		if f.Usage == unusedNote || strings.HasPrefix(f.Usage, onlyVMs) && provisioner != cluster.QEMU {
 			fmt.Fprintf(cmd.ErrOrStderr(), "note: --%s is %s\n", f.Name, unusedNote)
 		}
 	})
+
+	if on, err := cmd.Flags().GetBool("with-bootloader"); err == nil && on && provisioner == cluster.QEMU {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: nodes boot from the kernel and initramfs every time: there is no installer yet")
+	}
 }
