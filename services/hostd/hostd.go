@@ -56,6 +56,8 @@ func devices(env *daemon.Env, parameters cmdline.Parameters) error {
 		loader = &modules.Loader{}
 	}
 
+	answerKernel(env)
+
 	settle, _ := time.ParseDuration(parameters.Last(cmdline.DeviceSettleTime))
 
 	return env.Controller(&controllers.Devices{

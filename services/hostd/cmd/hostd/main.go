@@ -8,4 +8,10 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 )
 
-func main() { os.Exit(daemon.Main("hostd", hostd.New)) }
+func main() {
+	if module, asked := hostd.ModuleRequest(os.Args); asked {
+		os.Exit(hostd.LoadModule(module))
+	}
+
+	os.Exit(daemon.Main("hostd", hostd.New))
+}

@@ -59,6 +59,11 @@ func (*Params) Outputs() []controller.Output {
 func (c *Params) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	c.before, c.told = map[string]string{}, map[string]string{}
 
+	// The configuration may be a long time coming: it waits for disks, and disks for drivers.
+	if _, err := c.apply(c.defaults()); err != nil {
+		return err
+	}
+
 	for {
 		select {
 		case <-ctx.Done():
@@ -91,15 +96,7 @@ func (c *Params) step(ctx context.Context, r controller.Runtime) error {
 		machine = parsed.Machine()
 	}
 
-	defaults, specs := map[string]sysctl.Param{}, sysctl.Wanted(machine)
-	// A kernel that is shared keeps its host's values.
-	if c.Scope == sysctl.All {
-		defaults = sysctl.Defaults()
-	}
-
-	if c.Panic {
-		delete(defaults, sysctl.ID("kernel.panic"))
-	}
+	defaults, specs := c.defaults(), sysctl.Wanted(machine)
 
 	wanted := maps.Clone(defaults)
 	maps.Copy(wanted, specs)
@@ -110,6 +107,20 @@ func (c *Params) step(ctx context.Context, r controller.Runtime) error {
 	}
 
 	return errors.Join(publishParams(ctx, r, defaults, specs, statuses), publishModules(ctx, r, machine))
+}
+
+// defaults are none where the kernel is shared: it keeps its host's values.
+func (c *Params) defaults() map[string]sysctl.Param {
+	if c.Scope != sysctl.All {
+		return map[string]sysctl.Param{}
+	}
+
+	out := sysctl.Defaults()
+	if c.Panic {
+		delete(out, sysctl.ID("kernel.panic"))
+	}
+
+	return out
 }
 
 // apply sets what differs and reads everything again.

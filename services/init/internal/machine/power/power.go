@@ -3,6 +3,9 @@ package power
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,8 +62,9 @@ func EndProcesses(permit guard.Permit, grace time.Duration) error {
 		return fmt.Errorf("end processes: %w", err)
 	}
 
-	// PID 1 and kernel threads are left out by the kernel.
-	for deadline := time.Now().Add(grace); unix.Kill(-1, unix.SIGTERM) == nil; time.Sleep(grace / 20) {
+	_ = unix.Kill(-1, unix.SIGTERM) // PID 1 is left out, kernel threads do not listen
+
+	for deadline := time.Now().Add(grace); running(); time.Sleep(grace / 40) {
 		if time.Now().After(deadline) {
 			return unix.Kill(-1, unix.SIGKILL)
 		}
@@ -72,4 +76,15 @@ func EndProcesses(permit guard.Permit, grace time.Duration) error {
 	}
 
 	return nil
+}
+
+// running tells whether a process besides this one is left. Kernel threads and the dead have no program.
+func running() bool {
+	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
+
+	return slices.ContainsFunc(programs, func(exe string) bool {
+		_, err := os.Readlink(exe)
+
+		return err == nil && exe != "/proc/1/exe"
+	})
 }
