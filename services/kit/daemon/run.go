@@ -115,7 +115,7 @@ func newEnv(name string, set settings, extra map[string]net.Listener, log *slog.
 	env.server = newServer(env, streams)
 
 	if env.Alone() {
-		env.State = env.Local()
+		env.State = state.WrapCore(router.Local(env.states.Store()))
 	} else {
 		env.State = state.WrapCore(router.New(name, env.states.Store(), env.dialPresent, router.WithTypes(lookup), router.WithLog(log)))
 	}

@@ -83,8 +83,12 @@ func WithGrace(d time.Duration) Option { return func(o *options) { o.grace = d }
 // does not run here. Types nobody declared are local. A watch returns at once, also while its owner is away, and then
 // tells what is there as Created events, whether or not the caller asked for the contents.
 func New(self string, local state.CoreState, dial func(owner string) (*grpc.ClientConn, error), opts ...Option) state.CoreState {
-	return &router{self: self, local: local, dial: dial, options: optionsOf(opts), clients: map[string]*remote{}}
+	return &router{self: self, local: Local(local), dial: dial, options: optionsOf(opts), clients: map[string]*remote{}}
 }
+
+// Local wraps a daemon's own store so that its watches survive bursts that the store's history does not hold: such a
+// watch lists again and delivers only differences.
+func Local(store state.CoreState) state.CoreState { return Resume(store, WithGrace(0)) }
 
 type router struct {
 	options
