@@ -81,6 +81,10 @@ func (a *attached) mounted(entries []mounts.Entry) {
 	if !a.onDisk && mounts.On(entries, varDir) {
 		a.onDisk = true
 
+		if err := mounts.PrepareVar(a.permit); err != nil {
+			a.log.Warn("/var lacks something", "error", err)
+		}
+
 		if err := a.runner.MoveLogs(logDir); err != nil {
 			a.log.Warn("Logs are not on the disk", "error", err)
 		}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dactyl-os/dactyl/services/init/internal/machine/guard"
 	"github.com/dactyl-os/dactyl/services/init/internal/machine/kernel"
 	"github.com/dactyl-os/dactyl/services/init/internal/machine/kmsg"
@@ -69,6 +71,7 @@ func Enter() (*Machine, error) {
 
 	// The kernel lets programs write only some lines every few seconds unless told so.
 	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on\n"), 0)
+	useConsole()
 	m.Console = kmsg.Open(kernelLog, os.Stderr, debug)
 	m.Console.Say("init starts on platform %s", parameters.Last(cmdline.Platform))
 
@@ -89,6 +92,20 @@ func Enter() (*Machine, error) {
 	}
 
 	return m, err
+}
+
+// useConsole makes the console init's standard output: the first program of the initramfs may have had none, and the last
+// words of a crash go there.
+func useConsole() {
+	f, err := os.OpenFile("/dev/console", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+
+	for fd := range 3 {
+		_ = unix.Dup3(int(f.Fd()), fd, 0)
+	}
 }
 
 func bootID() string {

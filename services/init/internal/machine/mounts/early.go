@@ -58,9 +58,19 @@ func table(debug bool) []mount {
 	return list
 }
 
-// directories that a machine has whatever its image says.
-func directories() []string {
-	return []string{"/system/state", "/var/log", "/var/lib", "/var/run", "/run/dactyl"}
+// PrepareVar makes what programs expect below /var, on scratch memory and again on the disk.
+func PrepareVar(permit guard.Permit) error {
+	if err := permit.Check(); err != nil {
+		return fmt.Errorf("prepare /var: %w", err)
+	}
+
+	errs := []error{os.MkdirAll("/var/log", 0o755), os.MkdirAll("/var/lib", 0o755), os.MkdirAll("/var/mnt", 0o755)}
+
+	if err := os.Symlink("/run", "/var/run"); !errors.Is(err, os.ErrExist) {
+		errs = append(errs, err)
+	}
+
+	return errors.Join(errs...)
 }
 
 // Early mounts what is not there yet. The error names everything that failed; only /run and /var are worth stopping for,
@@ -78,9 +88,7 @@ func Early(permit guard.Permit, debug bool) error {
 		}
 	}
 
-	for _, dir := range directories() {
-		errs = append(errs, os.MkdirAll(dir, 0o755))
-	}
+	errs = append(errs, os.MkdirAll("/system/state", 0o755), os.MkdirAll("/run/dactyl", 0o755), PrepareVar(permit))
 
 	return errors.Join(errs...)
 }

@@ -52,6 +52,10 @@ func TestNothingIsMountedHere(t *testing.T) {
 		t.Errorf("mounting is %v", err)
 	}
 
+	if err := PrepareVar(guard.Permit{}); !errors.Is(err, guard.ErrNoMachine) {
+		t.Errorf("preparing /var is %v", err)
+	}
+
 	if err := Down(guard.Permit{}, time.Second); !errors.Is(err, guard.ErrNoMachine) {
 		t.Errorf("unmounting is %v", err)
 	}
