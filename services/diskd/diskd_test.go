@@ -595,3 +595,29 @@ func TestMountLabel(t *testing.T) {
 		}
 	}
 }
+
+// configd waits for STATE, so diskd must not wait for configd: its socket is there, and nobody answers.
+func TestBootsBeforeConfigd(t *testing.T) {
+	disk := blocktest.NewDisk(t, 5*gib)
+	n := start(t, "talos.platform=metal", "", disk)
+
+	if _, err := n.local.Install(t.Context(), &diskdv1.InstallRequest{MachineConfig: []byte(installConfig(disk))}); err != nil {
+		t.Fatal(err)
+	}
+
+	listener, err := net.Listen("unix", filepath.Join(n.RunDir, "configd.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	defer listener.Close() //nolint:errcheck // nothing was written
+
+	begin := time.Now()
+
+	n.reboot(false)
+	n.await("STATE ready", "META ready", "EPHEMERAL waiting")
+
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("STATE took %s", took)
+	}
+}
