@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // namespaceDir is where `ip netns` looks for namespaces.
@@ -109,7 +110,9 @@ func removeLink(name string) error {
 		err = netlink.LinkDel(link)
 	}
 
-	if missing := (netlink.LinkNotFoundError{}); err == nil || errors.As(err, &missing) || errors.Is(err, fs.ErrNotExist) {
+	// A veth goes with the namespace of its peer, at any moment.
+	gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV)
+	if missing := (netlink.LinkNotFoundError{}); err == nil || gone || errors.As(err, &missing) {
 		return nil
 	}
 
