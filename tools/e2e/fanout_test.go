@@ -83,3 +83,15 @@ func fanOut(t *testing.T, targets []string, down string) {
 		}
 	}
 }
+
+// TestAbsentDaemonIsNamed asks a worker for what only a control plane runs: the answer comes at once and names the daemon.
+func TestAbsentDaemonIsNamed(t *testing.T) {
+	start := time.Now()
+	r := outside.Dactylctl(t.Context(), "-e", controlPlanes[0], "-n", worker, "etcd", "status")
+	if r.Code == 0 || !strings.Contains(r.Stderr, "etcdd does not run on this node") {
+		t.Errorf("etcdd's absence is not named: %s", r)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+}

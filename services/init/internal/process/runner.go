@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -160,6 +161,10 @@ func (r *Runner) Start(service string, _ int, ready func(), exited func(supervis
 		return 0, errors.New("its sockets or its log could not be opened at boot")
 	}
 
+	if err := os.Rename(r.socket(service)+withdrawn, r.socket(service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("put socket back: %w", err)
+	}
+
 	pipes, err := openPipes()
 	if err != nil {
 		return 0, err
@@ -200,6 +205,16 @@ func (r *Runner) Start(service string, _ int, ready func(), exited func(supervis
 	go awaitReady(pipes.notify, ready)
 
 	return pid, nil
+}
+
+// withdrawn is put behind the name of a socket that callers shall not find.
+const withdrawn = ".withdrawn"
+
+func (r *Runner) socket(service string) string { return filepath.Join(r.runDir, service+".sock") }
+
+// Withdraw moves a daemon's socket out of the way, open as it is, until the daemon is started.
+func (r *Runner) Withdraw(service string) {
+	_ = os.Rename(r.socket(service), r.socket(service)+withdrawn) //nolint:errcheck // there was none
 }
 
 // Signal sends a signal to a daemon's process or to all it has started.

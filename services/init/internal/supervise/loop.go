@@ -15,6 +15,8 @@ type Runner interface {
 	Start(service string, run int, ready func(), exited func(Exit)) (pid int, err error)
 	// Signal sends a signal to the service's process, or to all of its process group.
 	Signal(service string, signal syscall.Signal, group bool)
+	// Withdraw takes the service's socket from callers until the next Start.
+	Withdraw(service string)
 }
 
 // Request is what a client may ask of a service: Core's Start, Stop or Restart. The sentence is the answer.
@@ -97,6 +99,8 @@ func (l *Loop) carryOut() {
 				l.launch(e)
 			case Signal:
 				l.runner.Signal(e.Service, e.Signal, e.Group)
+			case Withdraw:
+				l.runner.Withdraw(e.Service)
 			}
 		}
 	}

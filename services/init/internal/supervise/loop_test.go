@@ -45,6 +45,13 @@ func (f *fakeRunner) Signal(service string, signal syscall.Signal, _ bool) {
 	}
 }
 
+func (f *fakeRunner) Withdraw(service string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	f.did = append(f.did, "withdraw "+service)
+}
+
 func (f *fakeRunner) done() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

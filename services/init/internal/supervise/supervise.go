@@ -66,6 +66,11 @@ type Launch struct {
 	Run     int
 }
 
+// Withdraw asks to take a service's socket from callers, who otherwise wait for a daemon that does not come.
+type Withdraw struct {
+	Service string
+}
+
 // Signal asks for a signal to a service's process, or to all it has started.
 type Signal struct {
 	Service string
@@ -224,6 +229,7 @@ func (c *Core) tryStart(u *unit, now time.Time) {
 	if c.node.Configured && u.spec.When == manifest.WhenControlPlane && !c.node.ControlPlane {
 		u.wanted = false
 		c.event(u, now, Skipped, "Not needed: this node is not a control plane")
+		c.effect(Withdraw{Service: u.spec.Name})
 
 		return
 	}
