@@ -4,7 +4,7 @@ OUT     := _out
 MODULE  := github.com/dactyl-os/dactyl
 DAEMONS := configd discoveryd diskd gateway hostd init networkd timed trustd
 ALONE   := etcdd
-MODULES := proto services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) tools
+MODULES := proto services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) rootfs tools
 
 TAG   ?= v1.8.0-dactyl.1
 SHA   := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
@@ -13,12 +13,21 @@ VERSION := $(MODULE)/services/kit/version
 LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION).Built=$(BUILT)
 BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
+# Images: PLATFORM=linux/arm64 or several with commas; WITH_RACE=1 and WITH_DEBUG=1 for the daemons; SWAP="networkd=FILE ..." for your own.
+PLATFORM ?= linux/amd64
+comma    := ,
+ARCHES    = $(patsubst linux/%,%,$(subst $(comma), ,$(PLATFORM)))
+IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -epoch $(shell git log -1 --format=%ct) -tag $(TAG) -sha $(SHA) -ldflags "$(LDFLAGS)" \
+	-tags grpcnotrace$(if $(WITH_DEBUG),$(comma)debug) $(if $(WITH_RACE),-race) -linked "$(DAEMONS)" -alone "$(ALONE)" $(addprefix -swap ,$(SWAP))
+
 # Packages that the tests use as outside views, by the program that shows they are there.
 APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps \
+       mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
        sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage
 
 .DEFAULT_GOAL := help
-.PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean
+.PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean \
+        kernel rootfs initramfs image-sizes check-image rootfs-builder executables
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +72,7 @@ check-generate: generate ## fail when generating changes a committed file
 	@git diff --exit-code --stat -- 'proto/*.pb.go' 'proto/*_gen.go' proto/resource/testdata || { echo "generated files differ: run make generate and commit"; exit 1; }
 
 vet: ## go vet every module
-	@for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go vet ./...) || exit 1; done
 
 test: prepare check-generate ## all that README promises (as root; under an hour on two cores)
 	@tools/run-tests
@@ -78,10 +87,34 @@ e2e: prepare build ## the suite against a sandbox cluster (root)
 	@cd tools && go test -count=1 -timeout 45m -v ./e2e
 
 race: ## unit tests under the race detector
-	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && go test -race -count=1 $$(go list ./... | grep -v '/e2e$$')) || exit 1; done
+	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -race -count=1 $$(GOWORK=off go list ./... | grep -v '/e2e$$')) || exit 1; done
 
 bench: prepare build binaries ## print the table of speed and size
 	@cd tools && go run ./bench
+
+kernel: rootfs-builder ## _out/vmlinuz-ARCH: Debian's kernel, pinned in rootfs/kernel.yaml
+	@for a in $(ARCHES); do echo "==> $(OUT)/vmlinuz-$$a"; $(IMAGE) -arch $$a kernel || exit 1; done
+
+rootfs: rootfs-builder ## _out/rootfs-ARCH.sqsh: the root file system
+	@for a in $(ARCHES); do echo "==> $(OUT)/rootfs-$$a.sqsh (the first time takes some minutes)"; $(IMAGE) -arch $$a rootfs || exit 1; done
+
+initramfs: rootfs-builder ## _out/initramfs-ARCH.xz: stage1 and the root file system
+	@for a in $(ARCHES); do echo "==> $(OUT)/initramfs-$$a.xz (the first time takes some minutes)"; $(IMAGE) -arch $$a initramfs || exit 1; done
+
+image-sizes: rootfs-builder ## what each part of an image takes
+	@for a in $(ARCHES); do $(IMAGE) -arch $$a sizes || exit 1; done
+
+executables: rootfs-builder ## write rootfs/executables.txt anew after a program was added on purpose
+	@$(IMAGE) -arch amd64 -update rootfs
+
+check-image: rootfs-builder ## build an image twice, the second time with nothing built before, and compare all bytes
+	@for a in $(ARCHES); do $(IMAGE) -arch $$a initramfs && rm -rf $(OUT)/again && mkdir -p $(OUT)/again/cache && \
+		cp -r $(OUT)/cache/debs $(OUT)/again/cache/ && GOCACHE=$(abspath $(OUT))/again/gocache $(IMAGE) -out $(OUT)/again -arch $$a initramfs && \
+		cmp $(OUT)/initramfs-$$a.xz $(OUT)/again/initramfs-$$a.xz && echo "==> $$a: the same bytes twice" || exit 1; \
+		rm -rf $(OUT)/again; done
+
+rootfs-builder:
+	@mkdir -p $(OUT) && cd rootfs && GOWORK=off go build -trimpath -o ../$(OUT)/rootfs-builder ./build
 
 clean: ## remove _out
 	@rm -rf $(OUT)

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dactyl-os/dactyl/rootfs/internal/debian"
+	"github.com/dactyl-os/dactyl/rootfs/internal/image"
+	"github.com/dactyl-os/dactyl/rootfs/internal/modules"
+	"github.com/dactyl-os/dactyl/rootfs/internal/programs"
+	"github.com/dactyl-os/dactyl/rootfs/internal/spec"
+	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
+)
+
+type builder struct {
+	options
+	spec   *spec.Spec
+	debs   debian.Cache
+	triple string
+	log    func(format string, args ...any)
+}
+
+func newBuilder(o options, stderr io.Writer) (*builder, error) {
+	b := &builder{options: o}
+
+	var err error
+	if b.triple, err = programs.Triple(o.arch); err != nil {
+		return nil, err
+	}
+
+	if b.spec, err = spec.Load(filepath.Join(o.repository, "rootfs")); err != nil {
+		return nil, err
+	}
+
+	b.log = func(format string, args ...any) { fmt.Fprintf(stderr, "    "+format+"\n", args...) }
+	b.debs = debian.Cache{Dir: o.cache, Log: b.log}
+
+	return b, os.MkdirAll(o.out, 0o755)
+}
+
+// kernel writes OUT/vmlinuz-ARCH.
+func (b *builder) kernel(ctx context.Context) error {
+	dir, err := b.kernelPackage(ctx)
+	if err != nil {
+		return err
+	}
+
+	data, err := os.ReadFile(filepath.Join(dir, "boot", "vmlinuz-"+b.release()))
+	if err != nil {
+		return err
+	}
+
+	return os.WriteFile(b.output("vmlinuz-%s"), data, 0o644)
+}
+
+// rootfs writes OUT/rootfs-ARCH.sqsh and the list of what is in it.
+func (b *builder) rootfs(ctx context.Context) error {
+	t, err := b.tree(ctx)
+	if err != nil {
+		return err
+	}
+
+	if err = b.check(t); err != nil {
+		return err
+	}
+
+	start := time.Now()
+	output := b.output("rootfs-%s.sqsh")
+
+	if err = image.Squashfs(ctx, t, output+".new", b.epoch); err != nil {
+		return err
+	}
+
+	b.log("packed %s in %s", output, time.Since(start).Round(time.Second))
+
+	return os.Rename(output+".new", output)
+}
+
+// initramfs writes OUT/initramfs-ARCH.xz around OUT/rootfs-ARCH.sqsh.
+func (b *builder) initramfs(ctx context.Context) error {
+	if err := b.rootfs(ctx); err != nil {
+		return err
+	}
+
+	early, err := b.early(ctx)
+	if err != nil {
+		return err
+	}
+
+	return image.Initramfs(ctx, early, b.output("rootfs-%s.sqsh"), b.output("initramfs-%s.xz"), b.epoch)
+}
+
+// early is what the kernel unpacks itself: stage1, the modules it loads, and the places it mounts to.
+func (b *builder) early(ctx context.Context) (*tree.Tree, error) {
+	t := tree.New()
+	for _, dir := range []string{"dev", "proc", "root", "sys"} {
+		t.Dir(dir, 0o755)
+	}
+
+	t.Device("dev/console", 0o600, 5, 1)
+	t.Device("dev/kmsg", 0o600, 1, 11)
+
+	stage1, err := b.own(ctx, "./rootfs/stage1", false)
+	if err != nil {
+		return nil, err
+	}
+
+	t.File("init", stage1, 0o755)
+
+	dir, set, err := b.modules(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	list, err := set.Closure(b.spec.Kernel.Stage1)
+	if err != nil {
+		return nil, err
+	}
+
+	for i, m := range list {
+		t.File(fmt.Sprintf("modules/%02d-%s.ko", i, m.Name), filepath.Join(dir, m.Path), 0o644)
+	}
+
+	return t, nil
+}
+
+func (b *builder) modules(ctx context.Context) (string, *modules.Set, error) {
+	dir, err := b.kernelPackage(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+
+	dir = filepath.Join(dir, "lib/modules", b.release())
+	set, err := modules.Read(dir)
+
+	return dir, set, err
+}
+
+func (b *builder) kernelPackage(ctx context.Context) (string, error) {
+	k := b.spec.Kernel
+
+	return b.debs.Unpack(ctx, debian.Package{
+		Name: k.Package + "-" + b.arch, Version: k.Version, Arch: b.arch, SHA256: k.SHA256[b.arch],
+	})
+}
+
+// release is what uname -r says.
+func (b *builder) release() string { return b.spec.Kernel.Release + "-" + b.arch }
+
+func (b *builder) output(format string) string {
+	return filepath.Join(b.out, fmt.Sprintf(format, b.arch))
+}

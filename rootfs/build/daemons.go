@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dactyl-os/dactyl/rootfs/internal/programs"
+	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
+)
+
+// multicall is the program that every linked daemon's name points to.
+const multicall = "dactyl"
+
+// addDaemons adds our own programs and what init starts.
+func (b *builder) addDaemons(ctx context.Context, t *tree.Tree) error {
+	t.Part(partDaemons)
+
+	program, err := b.own(ctx, "./services/"+multicall, b.race)
+	if err != nil {
+		return err
+	}
+
+	t.File("/usr/bin/"+multicall, program, 0o755)
+
+	for _, name := range b.linked {
+		t.Link("/usr/bin/"+name, multicall)
+	}
+
+	for _, name := range b.alone {
+		if program, err = b.own(ctx, "./services/"+name+"/cmd/"+name, b.race); err != nil {
+			return err
+		}
+
+		t.File("/usr/bin/"+name, program, 0o755)
+	}
+
+	for name, file := range b.swap {
+		if _, ok := t.Lookup("/usr/bin/" + name); !ok {
+			return fmt.Errorf("swap %s: no such program in the image", name)
+		}
+
+		b.log("%s is %s", name, file)
+		t.File("/usr/bin/"+name, file, 0o755)
+	}
+
+	return b.addManifests(t)
+}
+
+func (b *builder) addManifests(t *tree.Tree) error {
+	files, err := filepath.Glob(filepath.Join(b.repository, "deploy/services/*.yaml"))
+	if err != nil {
+		return err
+	}
+
+	for _, file := range files {
+		t.File("/usr/share/dactyl/services/"+filepath.Base(file), file, 0o644)
+	}
+
+	return nil
+}
+
+// own builds a program of this repository. Those of rootfs/ have its go.mod, the daemons the workspace's versions.
+func (b *builder) own(ctx context.Context, pkg string, race bool) (string, error) {
+	p := programs.Program{Package: pkg, Dir: b.repository, Workspace: true, LDFlags: b.ldflags, Race: race}
+
+	if b.tags != "" {
+		p.Tags = strings.Split(b.tags, ",")
+	}
+
+	if rest, ok := strings.CutPrefix(pkg, "./rootfs/"); ok {
+		p = programs.Program{Package: "./" + rest, Dir: filepath.Join(b.repository, "rootfs")}
+	}
+
+	dir := filepath.Join(b.out, "image", b.arch)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+
+	output := filepath.Join(dir, filepath.Base(pkg))
+
+	return output, p.Build(ctx, b.arch, output)
+}

@@ -1,0 +1,117 @@
+// Package image packs trees: the root filesystem as squashfs, the initramfs as cpio.
+package image
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
+)
+
+// Squashfs packs the tree; every time in it is epoch (seconds since 1970). Figures for the compression are in ADR 5.
+func Squashfs(ctx context.Context, t *tree.Tree, output string, epoch int64) error {
+	if err := os.Remove(output); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+
+	at := strconv.FormatInt(epoch, 10)
+	cmd := exec.CommandContext(ctx, "mksquashfs", "-", output, "-tar", "-quiet", "-no-progress", "-reproducible",
+		"-no-xattrs", "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mkfs-time", at, "-all-time", at,
+		"-b", "128K", "-comp", "zstd", "-Xcompression-level", "15")
+	cmd.Env = withoutEpoch(os.Environ())
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+
+	if err = cmd.Start(); err != nil {
+		return fmt.Errorf("start mksquashfs (package squashfs-tools): %w", err)
+	}
+
+	err = errors.Join(writeTar(input, t.Entries(), epoch), input.Close())
+
+	if waited := cmd.Wait(); waited != nil {
+		return fmt.Errorf("pack %s: mksquashfs: %w", output, waited)
+	}
+
+	return err
+}
+
+// withoutEpoch drops the variable that mksquashfs refuses beside its own options for times.
+func withoutEpoch(env []string) []string {
+	var kept []string
+
+	for _, e := range env {
+		if !strings.HasPrefix(e, "SOURCE_DATE_EPOCH=") {
+			kept = append(kept, e)
+		}
+	}
+
+	return kept
+}
+
+func writeTar(w io.Writer, entries []tree.Entry, epoch int64) error {
+	buffer := bufio.NewWriterSize(w, 1<<20)
+	archive := tar.NewWriter(buffer)
+
+	for _, e := range entries {
+		if err := addTar(archive, e, epoch); err != nil {
+			return fmt.Errorf("archive %s: %w", e.Path, err)
+		}
+	}
+
+	return errors.Join(archive.Close(), buffer.Flush())
+}
+
+func addTar(archive *tar.Writer, e tree.Entry, epoch int64) error {
+	header := &tar.Header{
+		Name: e.Path, Mode: int64(e.Mode.Perm()), ModTime: time.Unix(epoch, 0), Format: tar.FormatGNU, Linkname: e.Link,
+	}
+
+	if e.Mode&fs.ModeSticky != 0 {
+		header.Mode |= 0o1000
+	}
+
+	switch {
+	case e.Mode.IsDir():
+		header.Typeflag, header.Name = tar.TypeDir, e.Path+"/"
+	case e.Mode&fs.ModeSymlink != 0:
+		header.Typeflag = tar.TypeSymlink
+	case e.Mode&fs.ModeCharDevice != 0:
+		header.Typeflag, header.Devmajor, header.Devminor = tar.TypeChar, int64(e.Major), int64(e.Minor)
+	default:
+		return addFile(archive, header, e)
+	}
+
+	return archive.WriteHeader(header)
+}
+
+func addFile(archive *tar.Writer, header *tar.Header, e tree.Entry) error {
+	content, size, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer content.Close() //nolint:errcheck // only read
+
+	header.Typeflag, header.Size = tar.TypeReg, size
+
+	if err = archive.WriteHeader(header); err != nil {
+		return err
+	}
+
+	_, err = io.Copy(archive, content)
+
+	return err
+}

@@ -1,0 +1,180 @@
+// Package programs builds the Go programs of an image: pinned upstream ones, and our own.
+package programs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Program is one Go program.
+type Program struct {
+	// Package is the import path, or a path below Dir that starts with "./".
+	Package string
+	// Dir is where the go command runs.
+	Dir string
+	// Workspace builds with go.work; upstream programs are built with the versions of their own go.mod alone.
+	Workspace bool
+	Tags      []string
+	LDFlags   string
+	// CGO links C statically; Libraries is a directory with usr/include and usr/lib/TRIPLE.
+	CGO       bool
+	Libraries string
+	Race      bool
+}
+
+// Triples are Debian's names for the architectures.
+var triples = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+
+// Triple gives Debian's name for an architecture.
+func Triple(arch string) (string, error) {
+	if t, ok := triples[arch]; ok {
+		return t, nil
+	}
+
+	return "", fmt.Errorf("architecture %q: only amd64 and arm64", arch)
+}
+
+// Build builds the program for linux and arch.
+func (p Program) Build(ctx context.Context, arch, output string) error {
+	env, flags, err := p.options(arch)
+	if err != nil {
+		return err
+	}
+
+	output, err = filepath.Abs(output)
+	if err != nil {
+		return err
+	}
+
+	args := append([]string{"build", "-trimpath", "-buildvcs=false"}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", output, p.Package)...)
+	cmd.Dir = p.Dir
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+
+	if err = cmd.Run(); err != nil {
+		return fmt.Errorf("build %s for %s: %w", p.Package, arch, err)
+	}
+
+	return nil
+}
+
+func (p Program) options(arch string) (env, flags []string, err error) {
+	triple, err := Triple(arch)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	// -buildid= : the identifier of a cgo program has the paths of its C flags in it.
+	ldflags := "-s -w -buildid="
+	env = []string{"GOOS=linux", "GOARCH=" + arch, "GOFLAGS="}
+
+	if !p.Workspace {
+		env = append(env, "GOWORK=off")
+	}
+
+	switch {
+	case p.Race:
+		env = append(env, "CGO_ENABLED=1", "CC="+compiler(arch, triple))
+		flags = append(flags, "-race")
+	case p.CGO:
+		include, lib := filepath.Join(p.Libraries, "usr/include"), filepath.Join(p.Libraries, "usr/lib", triple)
+		env = append(env, "CGO_ENABLED=1", "CC="+compiler(arch, triple), "PKG_CONFIG=true",
+			"CGO_CFLAGS=-O2 -g0 -I"+include, "CGO_LDFLAGS=-L"+lib+" -lseccomp")
+		flags = append(flags, "-buildmode=pie")
+		ldflags += " -linkmode external -extldflags '-static-pie -Wl,--build-id=none'"
+	default:
+		env = append(env, "CGO_ENABLED=0")
+	}
+
+	if p.LDFlags != "" {
+		ldflags += " " + p.LDFlags
+	}
+
+	return env, append(flags, "-tags="+strings.Join(p.Tags, ","), "-ldflags="+ldflags), nil
+}
+
+func compiler(arch, triple string) string {
+	if arch == runtime.GOARCH {
+		return "gcc"
+	}
+
+	return triple + "-gcc"
+}
+
+// Key tells programs apart that would come out differently: the flags, the compiler and the pinned versions.
+func (p Program) Key(ctx context.Context, arch string) (string, error) {
+	_, flags, err := p.options(arch)
+	if err != nil {
+		return "", err
+	}
+
+	sum := sha256.New()
+	fmt.Fprintln(sum, runtime.Version(), arch, p.Package, p.CGO, filepath.Base(p.Libraries), flags)
+
+	if p.CGO {
+		triple, _ := Triple(arch) //nolint:errcheck // options checked it
+
+		version, err := exec.CommandContext(ctx, compiler(arch, triple), "--version").Output()
+		if err != nil {
+			return "", fmt.Errorf("ask the C compiler for its version: %w", err)
+		}
+
+		fmt.Fprintf(sum, "%s", version)
+	}
+
+	for _, name := range []string{"go.mod", "go.sum"} {
+		data, err := os.ReadFile(filepath.Join(p.Dir, name))
+		if err != nil {
+			return "", err
+		}
+
+		fmt.Fprintf(sum, "%s", data)
+	}
+
+	return hex.EncodeToString(sum.Sum(nil))[:16], nil
+}
+
+// Cached gives the built program, from dir when it was built before with the same key.
+func (p Program) Cached(ctx context.Context, arch, dir string) (string, error) {
+	key, err := p.Key(ctx, arch)
+	if err != nil {
+		return "", err
+	}
+
+	output := filepath.Join(dir, arch, key, filepath.Base(p.Package))
+	if _, err = os.Stat(output); err == nil {
+		return output, nil
+	}
+
+	if err = os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
+		return "", err
+	}
+
+	if err = p.Build(ctx, arch, output+".new"); err != nil {
+		return "", err
+	}
+
+	return output, os.Rename(output+".new", output)
+}
+
+// Version gives the version of a package's module in the go.mod of dir.
+func Version(ctx context.Context, dir, pkg string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.Module.Version}}", pkg)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOOS=linux")
+
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("look for the version of %s: %w", pkg, err)
+	}
+
+	return strings.TrimSpace(string(out)), nil
+}

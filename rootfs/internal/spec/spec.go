@@ -1,0 +1,102 @@
+// Package spec reads the lists that say what an image holds: kernel.yaml, packages.yaml, programs.yaml and tree.yaml.
+package spec
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Spec is what an image holds, besides our own programs.
+type Spec struct {
+	Kernel   Kernel
+	Packages Packages
+	Programs Programs
+	Tree     Tree
+}
+
+// Kernel is kernel.yaml.
+type Kernel struct {
+	Package string            `yaml:"package"`
+	Version string            `yaml:"version"`
+	Release string            `yaml:"release"`
+	SHA256  map[string]string `yaml:"sha256"`
+	Stage1  []string          `yaml:"stage1"`
+	Modules []string          `yaml:"modules"`
+	Without []string          `yaml:"without"`
+}
+
+// Packages is packages.yaml.
+type Packages struct {
+	Loader   map[string]string `yaml:"loader"`
+	Packages []Package         `yaml:"packages"`
+}
+
+// Package is one Debian package and what is taken from it.
+type Package struct {
+	Name    string            `yaml:"name"`
+	Version string            `yaml:"version"`
+	SHA256  map[string]string `yaml:"sha256"`
+	// Programs go to /usr/bin, libraries to /usr/lib, files stay where they are.
+	Programs  []string          `yaml:"programs"`
+	Libraries []string          `yaml:"libraries"`
+	Files     []string          `yaml:"files"`
+	Links     map[string]string `yaml:"links"`
+	// Certificates is a directory whose *.crt files become the bundle of trusted roots.
+	Certificates string `yaml:"certificates"`
+	// Build packages are only needed to build programs.
+	Build bool `yaml:"build"`
+}
+
+// Programs is programs.yaml.
+type Programs struct {
+	Programs []Program `yaml:"programs"`
+}
+
+// Program is an upstream program; its version is in go.mod.
+type Program struct {
+	Package string   `yaml:"package"`
+	Path    string   `yaml:"path"`
+	Tags    []string `yaml:"tags"`
+	LDFlags string   `yaml:"ldflags"`
+	CGO     bool     `yaml:"cgo"`
+}
+
+// Tree is tree.yaml.
+type Tree struct {
+	Directories []Directory       `yaml:"directories"`
+	Links       map[string]string `yaml:"links"`
+	Files       map[string]string `yaml:"files"`
+}
+
+// Directory is a place in the root filesystem; the mode is octal, 0755 when empty.
+type Directory struct {
+	Path string `yaml:"path"`
+	Mode string `yaml:"mode"`
+}
+
+// Load reads the four files from dir. Unknown keys are errors.
+func Load(dir string) (*Spec, error) {
+	s := &Spec{}
+
+	for name, into := range map[string]any{
+		"kernel.yaml": &s.Kernel, "packages.yaml": &s.Packages, "programs.yaml": &s.Programs, "tree.yaml": &s.Tree,
+	} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+
+		decoder := yaml.NewDecoder(bytes.NewReader(data))
+		decoder.KnownFields(true)
+
+		if err = decoder.Decode(into); err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+
+	return s, nil
+}

@@ -1,0 +1,71 @@
+package tree_test
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
+)
+
+func TestEntriesAreSortedWithTheirDirectories(t *testing.T) {
+	fs := tree.New()
+	fs.Data("/usr/bin/b", nil, 0o755)
+	fs.Data("usr/bin/a", nil, 0o755)
+
+	var paths []string
+	for _, e := range fs.Entries() {
+		paths = append(paths, e.Path)
+	}
+
+	if want := []string{"usr", "usr/bin", "usr/bin/a", "usr/bin/b"}; !slices.Equal(paths, want) {
+		t.Errorf("paths are %v, want %v", paths, want)
+	}
+}
+
+func TestExecutablesAreFoundWhateverTheirModeAndName(t *testing.T) {
+	elf := []byte("\x7fELF")
+	fs := tree.New()
+	fs.Data("/usr/bin/dactyl", elf, 0o755)
+	fs.Link("/usr/bin/init", "dactyl")
+	fs.Link("/bin", "usr/bin")
+	fs.Data("/usr/lib/libc.so.6", elf, 0o644)
+	fs.Data("/usr/share/hidden", []byte("#!/bin/sh\n"), 0o644)
+	fs.Data("/usr/share/odd", []byte("?"), 0o711)
+	fs.Data("/usr/lib/modules/6/veth.ko", elf, 0o644)
+	fs.Data("/etc/hosts", []byte("127.0.0.1 localhost\n"), 0o644)
+	fs.Data("/etc/empty", nil, 0o644)
+
+	got, err := fs.Executables()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	want := []string{
+		"program /usr/bin/dactyl", "link /usr/bin/init -> dactyl", "library /usr/lib/libc.so.6",
+		"script /usr/share/hidden", "unknown /usr/share/odd",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("executables are %q, want %q", got, want)
+	}
+}
+
+func TestLibrariesAndInterpretersThatAreNotThereAreNamed(t *testing.T) {
+	const program = "/usr/bin/env" // of this machine: dynamically linked on Debian
+
+	if _, err := os.Stat(program); err != nil {
+		t.Skip(err)
+	}
+
+	fs := tree.New()
+	fs.File("/usr/bin/env", program, 0o755)
+
+	missing, err := fs.Missing()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if !slices.Contains(missing, "libc.so.6 (for /usr/bin/env)") || len(missing) < 2 {
+		t.Errorf("missing are %q, want libc.so.6 and the interpreter", missing)
+	}
+}
