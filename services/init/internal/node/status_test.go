@@ -13,6 +13,8 @@ type noRunner struct{}
 
 func (noRunner) Start(string, int, func(), func(supervise.Exit)) (int, error) { return 1, nil }
 
+func (noRunner) Withdraw(string) {}
+
 func (noRunner) Signal(string, syscall.Signal, bool) {}
 
 // TestStages goes through a node's life in order on one node.
