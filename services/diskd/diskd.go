@@ -56,6 +56,10 @@ func New(env *daemon.Env) error {
 	storage.RegisterStorageServiceServer(env.Server(), &operators.Storage{System: system})
 	diskdv1.RegisterDiskServiceServer(env.Server(), &operators.Local{System: system, Engine: engine, Changed: changed})
 
+	if ownMachine(env, parameters.Last(cmdline.Platform)) {
+		engine.Drivers = awaitDrivers(env, changed)
+	}
+
 	if !system.Scope.Empty() {
 		env.Go("watch disks", func(ctx context.Context) error { return block.Uevents(ctx, changed) })
 		env.Go("finish resets", func(ctx context.Context) error {
@@ -75,11 +79,16 @@ func scope(env *daemon.Env, platform string) block.Scope {
 	switch {
 	case platform == "container":
 		return block.Scope{}
-	case platform != "" && !env.Alone() && filepath.Clean(env.Root) == "/":
+	case ownMachine(env, platform):
 		return block.Machine()
 	default:
 		return block.Only(strings.Split(os.Getenv(DisksEnv), ",")...)
 	}
+}
+
+// ownMachine tells whether the daemon is one of a machine's.
+func ownMachine(env *daemon.Env, platform string) bool {
+	return platform != "" && platform != "container" && !env.Alone() && filepath.Clean(env.Root) == "/"
 }
 
 // settleTime reads talos.device.settle_time: a duration, or seconds.

@@ -16,6 +16,7 @@ import (
 	"github.com/siderolabs/go-blockdevice/v2/blkid"
 	bd "github.com/siderolabs/go-blockdevice/v2/block"
 	"github.com/siderolabs/go-blockdevice/v2/partitioning/gpt"
+	"golang.org/x/sys/unix"
 
 	"github.com/dactyl-os/dactyl/proto/meta"
 
@@ -78,7 +79,7 @@ func (s *System) Disks() ([]disk.Disk, error) {
 			continue // a drive without a medium, a loop device without a file
 		}
 
-		if err := s.look(&d, mounts); err != nil {
+		if err := s.look(&d, mounts); err != nil && !errors.Is(err, unix.ENOMEDIUM) {
 			// A disk that cannot be read is shown, and nothing is done with it.
 			s.Log.Warn("disk cannot be read", "disk", d.Path, "error", err)
 

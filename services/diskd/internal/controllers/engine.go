@@ -49,6 +49,8 @@ type Engine struct {
 	// Settle is talos.device.settle_time: how long to wait for disks at least.
 	Settle time.Duration
 	Now    func() time.Time
+	// Drivers tells whether every driver has looked for its disks; nil: nobody loads drivers here.
+	Drivers func() bool
 
 	mu      sync.Mutex
 	failed  map[string]failure // by volume
@@ -164,6 +166,10 @@ func (e *Engine) settled(disks []disk.Disk) bool {
 	quiet := settleWithDisks
 	if len(disks) == 0 {
 		quiet = settleWithout
+	}
+
+	if e.Drivers != nil && !e.Drivers() {
+		return false
 	}
 
 	return e.Now().Sub(e.began) >= e.Settle && e.Now().Sub(e.changed) >= quiet

@@ -21,8 +21,11 @@ import (
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
 )
 
-// answerTimeout bounds the wait for configd, which may itself be waiting for STATE.
-const answerTimeout = 300 * time.Millisecond
+// answerTimeout bounds the wait for configd, which may itself be waiting for STATE; it is asked again after askAgain.
+const (
+	answerTimeout = 300 * time.Millisecond
+	askAgain      = time.Second
+)
 
 // debounce gathers the events of one change.
 const debounce = 100 * time.Millisecond
@@ -44,6 +47,7 @@ type Volumes struct {
 	version string
 	config  *volume.Config
 	err     error
+	unsure  bool // configd did not answer
 }
 
 // Name implements controller.Controller.
@@ -94,7 +98,12 @@ func (c *Volumes) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 			return err
 		}
 
-		timer.Reset(c.Engine.Next(c.Engine.Settled(c.View())))
+		next := c.Engine.Next(c.Engine.Settled(c.View()))
+		if c.unsure {
+			next = min(next, askAgain)
+		}
+
+		timer.Reset(next)
 		r.ResetRestartBackoff()
 	}
 }
@@ -154,6 +163,7 @@ func (c *Volumes) readConfig(ctx context.Context, r controller.Reader) error {
 	defer cancel()
 
 	res, err := safe.ReaderGetByID[*config.MachineConfig](bounded, r, config.ActiveID)
+	c.unsure = err != nil && !state.IsNotFoundError(err)
 
 	switch {
 	case state.IsNotFoundError(err):
@@ -161,7 +171,7 @@ func (c *Volumes) readConfig(ctx context.Context, r controller.Reader) error {
 
 		return nil
 	case err != nil && ctx.Err() == nil:
-		// configd does not answer: what it said last holds. Its watch tells when there is more to know.
+		// configd does not answer: what it said last holds.
 		c.Log.Debug("machine configuration is not known", "error", err)
 
 		return nil
