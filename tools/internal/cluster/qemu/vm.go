@@ -16,7 +16,7 @@ type VM struct {
 	KVM      bool
 	CPUs     int
 	MemoryMB int
-	// Kernel, Initrd and Cmdline boot directly; with ISO the firmware boots from that.
+	// Kernel, Initrd and Cmdline boot directly; with ISO the firmware boots from that, with neither from the first disk.
 	Kernel, Initrd, Cmdline, ISO string
 	// Disks are raw images; they are /dev/vda, /dev/vdb…
 	Disks []string
@@ -69,13 +69,14 @@ func (v VM) Args() []string {
 
 		id := fmt.Sprintf("cd%d", i)
 		args = append(args, "-drive", "if=none,format=raw,media=cdrom,readonly=on,id="+id+",file="+comma(path))
-		args = append(args, v.drive(id)...)
+		args = append(args, v.drive(i)...)
 	}
 
-	if v.ISO == "" {
-		args = append(args, "-kernel", v.Kernel, "-initrd", v.Initrd, "-append", v.Cmdline)
-	} else {
+	switch {
+	case v.ISO != "":
 		args = append(args, "-boot", "order=d")
+	case v.Kernel != "":
+		args = append(args, "-kernel", v.Kernel, "-initrd", v.Initrd, "-append", v.Cmdline)
 	}
 
 	if v.BadRTC {
@@ -99,12 +100,14 @@ func (v VM) board() []string {
 }
 
 // drive is a CD drive: q35 has AHCI, virt needs a controller for each.
-func (v VM) drive(id string) []string {
+func (v VM) drive(index int) []string {
+	id := fmt.Sprintf("cd%d", index)
+
 	if v.Arch == "arm64" {
 		return []string{"-device", "virtio-scsi-pci,id=bus-" + id, "-device", "scsi-cd,bus=bus-" + id + ".0,drive=" + id}
 	}
 
-	return []string{"-device", "ide-cd,drive=" + id}
+	return []string{"-device", fmt.Sprintf("ide-cd,bus=ide.%d,drive=%s", index, id)}
 }
 
 // comma doubles commas, which separate QEMU's options.
