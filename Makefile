@@ -27,7 +27,7 @@ APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean \
-        kernel rootfs initramfs image-sizes check-image rootfs-builder executables
+        kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +53,12 @@ swap: ## put your own build of one daemon in place: make swap DAEMON=networkd
 	@$(BUILD) -o $(OUT)/bin/$(DAEMON) ./services/$(DAEMON)/cmd/$(DAEMON)
 	@echo "$(OUT)/bin/$(DAEMON) is your build: _out/dactylctl -n NODE service $(DAEMON) restart"
 
-up: prepare build ## start the local cluster: three control planes 10.5.0.2-4, one worker 10.5.0.5
-	@$(OUT)/dactylctl cluster create --controlplanes 3 --workers 1 --config-patch @deploy/examples/guide01.yaml
+# PROVISIONER=qemu makes virtual machines: one control plane, one worker.
+PROVISIONER ?= sandbox
+
+up: prepare build $(if $(filter qemu,$(PROVISIONER)),kernel initramfs) ## start the local cluster: control planes 10.5.0.2-4, worker 10.5.0.5; PROVISIONER=qemu: 10.5.0.2-3
+	@$(OUT)/dactylctl cluster create --provisioner $(PROVISIONER) --workers 1 --config-patch @deploy/examples/guide01.yaml \
+		$(if $(filter qemu,$(PROVISIONER)),--controlplanes 1,--controlplanes 3)
 
 down: ## end the local cluster and leave nothing behind
 	@test -x $(OUT)/dactylctl || $(MAKE) --no-print-directory build
@@ -112,6 +116,9 @@ check-image: rootfs-builder ## build an image twice, the second time with nothin
 		cp -r $(OUT)/cache/debs $(OUT)/again/cache/ && GOCACHE=$(abspath $(OUT))/again/gocache $(IMAGE) -out $(OUT)/again -arch $$a initramfs && \
 		cmp $(OUT)/initramfs-$$a.xz $(OUT)/again/initramfs-$$a.xz && echo "==> $$a: the same bytes twice" || exit 1; \
 		rm -rf $(OUT)/again; done
+
+test-stage1: ## boot stage1 in virtual machines: it becomes init, or says why not
+	@cd rootfs && GOWORK=off go test -tags vm -count=1 -v ./build
 
 rootfs-builder:
 	@mkdir -p $(OUT) && cd rootfs && GOWORK=off go build -trimpath -o ../$(OUT)/rootfs-builder ./build

@@ -1,0 +1,137 @@
+//go:build vm
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dactyl-os/dactyl/rootfs/internal/image"
+	"github.com/dactyl-os/dactyl/rootfs/internal/programs"
+	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
+)
+
+// machine has a kernel, and stage1 in front of any root image. The pinned packages come from the repository's cache.
+type machine struct {
+	*builder
+	early *tree.Tree
+}
+
+func newMachine(t *testing.T) machine {
+	t.Helper()
+
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		t.Fatal("qemu-system-x86_64 is not installed: make prepare")
+	}
+
+	b, err := newBuilder(options{
+		repository: "../..", out: t.TempDir(), cache: "../../_out/cache", arch: "amd64", epoch: 1700000000,
+	}, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err = b.kernel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	early, err := b.early(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return machine{b, early}
+}
+
+// boot runs the machine until it powers off or reboots, and gives its console. The log stays when the test fails.
+func (m machine) boot(t *testing.T, root, parameters string) string {
+	t.Helper()
+
+	initramfs := filepath.Join(m.out, "initramfs")
+	if err := image.Initramfs(t.Context(), m.early, root, initramfs, m.epoch); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+
+	var console bytes.Buffer
+
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512",
+		"-nographic", "-no-reboot", "-nic", "none", "-kernel", m.output("vmlinuz-%s"), "-initrd", initramfs,
+		"-append", "console=ttyS0 quiet "+parameters)
+	cmd.Stdout, cmd.Stderr = &console, &console
+
+	err := cmd.Run()
+
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("console:\n%s", &console)
+		}
+	})
+
+	if err != nil {
+		t.Fatalf("the machine did not end by itself: %v", err)
+	}
+
+	return console.String()
+}
+
+func TestStage1BecomesInit(t *testing.T) {
+	m := newMachine(t)
+	stub := filepath.Join(m.out, "stub")
+
+	if err := (programs.Program{Package: "./testdata/stub", Dir: "."}).Build(t.Context(), "amd64", stub); err != nil {
+		t.Fatal(err)
+	}
+
+	fs := tree.New()
+	fs.File("/usr/bin/init", stub, 0o755)
+
+	for _, dir := range []string{"dev", "proc", "sys"} {
+		fs.Dir(dir, 0o755)
+	}
+
+	root := filepath.Join(m.out, "root")
+	if err := image.Squashfs(t.Context(), fs, root, m.epoch); err != nil {
+		t.Fatal(err)
+	}
+
+	console := m.boot(t, root, "panic=1 custom=kept verbose")
+
+	for _, want := range []string{
+		`stub: args ["/usr/bin/init" "verbose"] custom "kept"`,
+		"stub: write to the root: open /written: read-only file system",
+		"stub: /dev/null: <nil>", "stub: /proc/1: <nil>", "stub: /sys/kernel: <nil>",
+		"/dev/loop0 / squashfs ro,nodev", "stub: end",
+	} {
+		if !strings.Contains(console, want) {
+			t.Errorf("the console has no %q", want)
+		}
+	}
+}
+
+func TestStage1SaysWhatIsWrongAndReboots(t *testing.T) {
+	m := newMachine(t)
+	root := filepath.Join(m.out, "root")
+
+	if err := os.WriteFile(root, bytes.Repeat([]byte("no squashfs "), 4096), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	console := m.boot(t, root, "panic=2")
+
+	for _, want := range []string{
+		"stage1: mount the root image: mount /dev/loop0: invalid argument", "stage1: rebooting in 2s",
+	} {
+		if !strings.Contains(console, want) {
+			t.Errorf("the console has no %q", want)
+		}
+	}
+}
