@@ -15,6 +15,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/safe"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/dactyl-os/dactyl/proto/resource/hardware"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
@@ -44,6 +45,8 @@ type Devices struct {
 	tried   map[string]bool // aliases and modules
 	pending []string        // aliases of devices whose driver is yet to be loaded
 	running int
+	level   int  // urgency of what is running
+	ready   bool // what is urgent is done
 	ended   chan struct{}
 }
 
@@ -125,6 +128,11 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 			if err := c.publish(ctx, r); err != nil {
 				return err
 			}
+
+			if !c.ready {
+				c.ready = true
+				c.Log.Info("devices are ready", "later", len(c.pending))
+			}
 		case <-r.EventCh():
 			if err := c.configured(ctx, r); err != nil {
 				return err
@@ -156,17 +164,29 @@ func (c *Devices) coldplug() {
 	c.Log.Info("devices found", "kinds", len(c.tried)-before, "took", time.Since(started))
 }
 
-// urgency puts first what the node is reached by, then disks, then what else is found by address, then what is guessed at.
+// Levels of urgency. One begins when the one before is done: while disks are looked for, the kernel lets no other driver end
+// its start.
+const (
+	reachable = iota // what the node is reached by, and virtual disks, which come on the same bus
+	disks
+	others
+	late // what is only guessed at, and what no disk or network can hide behind: it begins once devices are ready
+)
+
 func urgency(alias string) int {
-	switch pci := strings.HasPrefix(alias, "pci:"); {
-	case pci && strings.Contains(alias, "bc02"), strings.HasPrefix(alias, "virtio:d00000001"):
-		return 0
-	case pci && strings.Contains(alias, "bc01"), strings.HasPrefix(alias, "virtio:"):
-		return 1
-	case pci:
-		return 2
+	has := func(prefixes ...string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(alias, p) })
+	}
+
+	switch {
+	case has("virtio:"), has("pci:") && strings.Contains(alias, "bc02"):
+		return reachable
+	case has("serio:", "input:", "cpu:", "dmi", "acpi:LNX", "acpi:PNP", "platform:pcspkr"):
+		return late
+	case has("pci:") && !strings.Contains(alias, "bc01"):
+		return others
 	default:
-		return 3
+		return disks
 	}
 }
 
@@ -183,14 +203,20 @@ func (c *Devices) want(alias string) {
 	}
 }
 
-// begin loads the most urgent drivers, some at the same time: slow hardware must not hold up the rest.
+// begin loads the most urgent drivers, some at the same time.
 func (c *Devices) begin(ctx context.Context) {
-	for c.running < parallel && len(c.pending) > 0 {
-		slices.SortStableFunc(c.pending, func(a, b string) int { return cmp.Compare(urgency(a), urgency(b)) })
+	slices.SortStableFunc(c.pending, func(a, b string) int { return cmp.Compare(urgency(a), urgency(b)) })
 
+	for c.running < parallel && len(c.pending) > 0 {
 		alias := c.pending[0]
+
+		if level := urgency(alias); c.running > 0 && level > c.level || level == late && !c.ready {
+			return
+		}
+
 		c.pending = c.pending[1:]
 		c.running++
+		c.level = urgency(alias)
 
 		go func() {
 			c.load(alias)
@@ -211,7 +237,10 @@ func (c *Devices) load(alias string) {
 		c.Log.Info("driver loaded", "device", alias, "modules", strings.Join(loaded, " "), "took", time.Since(started))
 	}
 
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ENODEV): // the driver looked and knows better
+		c.Log.Debug("driver not needed", "device", alias, "error", err)
+	case err != nil:
 		c.Log.Warn("driver not loaded", "device", alias, "error", err)
 	}
 }
