@@ -23,7 +23,7 @@ IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -epoch $(shell git log -1 --format
 # Packages that the tests use as outside views, by the program that shows they are there.
 APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps \
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
-       sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage
+       sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean \
@@ -57,8 +57,8 @@ swap: ## put your own build of one daemon in place: make swap DAEMON=networkd
 PROVISIONER ?= sandbox
 
 up: prepare build $(if $(filter qemu,$(PROVISIONER)),kernel initramfs) ## start the local cluster: control planes 10.5.0.2-4, worker 10.5.0.5; PROVISIONER=qemu: 10.5.0.2-3
-	@$(OUT)/dactylctl cluster create --provisioner $(PROVISIONER) --workers 1 --config-patch @deploy/examples/guide01.yaml \
-		$(if $(filter qemu,$(PROVISIONER)),--controlplanes 1,--controlplanes 3)
+	@$(OUT)/dactylctl cluster create --provisioner $(PROVISIONER) --workers 1 \
+		$(if $(filter qemu,$(PROVISIONER)),--controlplanes 1,--controlplanes 3 --config-patch @deploy/examples/guide01.yaml)
 
 down: ## end the local cluster and leave nothing behind
 	@test -x $(OUT)/dactylctl || $(MAKE) --no-print-directory build
