@@ -187,7 +187,8 @@ func (s *Set) Closure(names []string) ([]Module, error) {
 }
 
 // Select gives the modules that the patterns choose, with all they depend on, sorted by path. A pattern is a directory
-// below kernel/ that ends with "/", or a module's path without .ko; one of without may also be the start of a path. Other architectures' patterns may choose nothing.
+// below kernel/ that ends with "/", or a module's path without .ko; without names starts of paths. A pattern may choose
+// nothing: architectures differ.
 func (s *Set) Select(patterns, without []string) ([]Module, error) {
 	var names []string
 
