@@ -320,6 +320,12 @@ func TestMaintenance(t *testing.T) {
 		t.Errorf("install to a disk that is not the daemon's: %v", err)
 	}
 
+	// What was written for want of a disk is on the disk afterwards.
+	early := filepath.Join(n.Root, "system/state/trust/early")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(early), 0o700), os.WriteFile(early, []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+
 	for range 2 {
 		answer, err := n.local.Install(t.Context(), &diskdv1.InstallRequest{MachineConfig: []byte(installConfig(disk))})
 		if err != nil || answer.GetDisk() != disk.Path {
@@ -329,10 +335,26 @@ func TestMaintenance(t *testing.T) {
 
 	n.await("META ready", "STATE ready", "EPHEMERAL waiting")
 
+	var on unix.Stat_t
+	if info, err := os.Stat(early); err != nil || info.Mode().Perm() != 0o600 || unix.Stat(early, &on) != nil || unix.Major(on.Dev) == unix.Major(deviceOf(t, n.Root)) {
+		t.Errorf("carried over: %v %v", info, err)
+	}
+
 	_, err := machine.NewMachineServiceClient(n.Conn()).Upgrade(t.Context(), &machine.UpgradeRequest{})
 	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "installer comes later") {
 		t.Errorf("upgrade: %v", err)
 	}
+}
+
+func deviceOf(t *testing.T, path string) uint64 {
+	t.Helper()
+
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		t.Fatal(err)
+	}
+
+	return s.Dev
 }
 
 func blocks(t *testing.T, d *blocktest.Disk) int64 {

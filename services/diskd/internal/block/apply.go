@@ -37,6 +37,12 @@ func (s *System) Apply(ctx context.Context, op plan.Op) error {
 	case plan.Check:
 		return s.check(ctx, o)
 	case plan.Mount:
+		if o.ID == volume.State {
+			if err := s.carry(o.Path, o.Target, volume.Ext4); err != nil {
+				return err
+			}
+		}
+
 		return s.Mount(o.Path, o.Target, volume.Ext4, o.Options)
 	case plan.Resize:
 		return s.run(ctx, o.Path, "resize2fs", o.Path)
