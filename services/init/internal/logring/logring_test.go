@@ -167,3 +167,34 @@ func TestFollowSeesEveryLineAcrossTurns(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestMoveTakesTheLogAlong(t *testing.T) {
+	scratch, disk := t.TempDir(), t.TempDir()
+
+	before := open(t, disk, 90)
+	write(t, before, 500, 503)
+
+	ring := open(t, scratch, 90)
+	write(t, ring, 0, 15)
+
+	if err := ring.Move(disk); err != nil {
+		t.Fatal(err)
+	}
+
+	write(t, ring, 15, 17)
+
+	got := ring.Tail(100)
+	if len(got) != 17 || got[0] != "line 000" || got[16] != "line 016" {
+		t.Errorf("after the move the log is %q", got)
+	}
+
+	previous, err := os.ReadFile(logring.PreviousPath(disk, "a"))
+	if err != nil || string(previous) != "line 500\nline 501\nline 502\n" {
+		t.Errorf("the boot before is %q, %v", previous, err)
+	}
+
+	kept, err := os.ReadFile(filepath.Join(disk, "a.log"))
+	if err != nil || !strings.HasSuffix(string(kept), "line 016\n") {
+		t.Errorf("on the disk is %q, %v", kept, err)
+	}
+}
