@@ -186,7 +186,10 @@ func (m *Machine) waitForReader() {
 	delay, reboot := kernel.PanicDelay(m.parameters)
 	if !reboot {
 		m.Console.Say("it stays like this until it is reset (panic=0)")
-		select {}
+
+		for {
+			time.Sleep(time.Hour) // a bare select is a deadlock to the runtime, which ends PID 1
+		}
 	}
 
 	m.Console.Say("reboot in %s", delay)
