@@ -10,6 +10,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/identity"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+	"github.com/dactyl-os/dactyl/services/kit/standin"
 	"github.com/dactyl-os/dactyl/services/kit/version"
 )
 
@@ -36,7 +37,7 @@ func New(env *daemon.Env) error {
 	}
 
 	if env.ConfigFile != "" {
-		env.Go("network", controllers.StandIn(env.Local()))
+		env.Go("network", standin.Network(env.Local()))
 	}
 
 	env.Go("gossip", mesh.Run)

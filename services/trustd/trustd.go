@@ -13,6 +13,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+	"github.com/dactyl-os/dactyl/services/kit/standin"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/service"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/snapshot"
@@ -28,7 +29,7 @@ func New(env *daemon.Env) error {
 	env.Go("snapshot", kept.Follow(env.Local()))
 
 	if env.Alone() {
-		env.Go("network", controllers.StandIn(env.Local()))
+		env.Go("network", standin.Network(env.Local()))
 	}
 
 	machine.RegisterMachineServiceServer(env.Server(), &service.Machine{Local: env.Local(), State: env.State, Now: time.Now})

@@ -2,18 +2,17 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
-	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/siderolabs/gen/optional"
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/spec"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // Local tells the mesh what this node is and how to look for others.
@@ -28,7 +27,7 @@ func (*Local) Name() string { return "discoveryd.Local" }
 // Inputs of the controller.
 func (*Local) Inputs() []controller.Input {
 	return []controller.Input{
-		machineConfigInput(),
+		reconcile.MachineConfigInput(),
 		{Namespace: network.NamespaceName, Type: network.HostnameStatusType, ID: optional.Some(network.HostnameID), Kind: controller.InputWeak},
 		{Namespace: network.NamespaceName, Type: network.NodeAddressType, Kind: controller.InputWeak},
 	}
@@ -41,8 +40,8 @@ func (*Local) Outputs() []controller.Output { return nil }
 func (ctrl *Local) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	var advertised netip.Addr
 
-	return eachEvent(ctx, r, func() error {
-		machine, err := machineConfig(ctx, r)
+	return reconcile.Each(ctx, r, func() error {
+		machine, err := reconcile.MachineConfig(ctx, r)
 		if machine == nil || err != nil {
 			return err
 		}
@@ -70,9 +69,9 @@ func (ctrl *Local) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger)
 func readNode(ctx context.Context, r controller.Reader) (spec.Node, error) {
 	var node spec.Node
 
-	hostname, err := safe.ReaderGetByID[*network.HostnameStatus](ctx, r, network.HostnameID)
-	if err != nil && !absent(err) {
-		return node, fmt.Errorf("read hostname: %w", err)
+	hostname, err := reconcile.Find[*network.HostnameStatus](ctx, r, network.HostnameID)
+	if err != nil {
+		return node, err
 	}
 
 	if hostname != nil {
@@ -96,13 +95,9 @@ func readNode(ctx context.Context, r controller.Reader) (spec.Node, error) {
 }
 
 func addresses(ctx context.Context, r controller.Reader, id resource.ID) ([]netip.Addr, error) {
-	found, err := safe.ReaderGetByID[*network.NodeAddress](ctx, r, id)
-	if absent(err) {
-		return nil, nil
-	}
-
-	if err != nil {
-		return nil, fmt.Errorf("read node addresses: %w", err)
+	found, err := reconcile.Find[*network.NodeAddress](ctx, r, id)
+	if found == nil || err != nil {
+		return nil, err
 	}
 
 	var list []netip.Addr

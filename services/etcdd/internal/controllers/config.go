@@ -14,6 +14,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/spec"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // Config turns the machine configuration of a control plane node into EtcdConfigs.
@@ -27,7 +28,7 @@ func (*Config) Name() string { return "etcdd.Config" }
 
 // Inputs of the controller.
 func (*Config) Inputs() []controller.Input {
-	return []controller.Input{input(config.NamespaceName, config.MachineConfigType, config.ActiveID)}
+	return []controller.Input{reconcile.MachineConfigInput()}
 }
 
 // Outputs of the controller.
@@ -35,11 +36,11 @@ func (*Config) Outputs() []controller.Output { return exclusive(etcd.ConfigType)
 
 // Run until ctx ends.
 func (c *Config) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	return each(ctx, r, func() error { return c.step(ctx, r) })
+	return reconcile.Each(ctx, r, func() error { return c.step(ctx, r) })
 }
 
 func (c *Config) step(ctx context.Context, r controller.Runtime) error {
-	mc, err := find[*config.MachineConfig](ctx, r, config.ActiveID)
+	mc, err := reconcile.Find[*config.MachineConfig](ctx, r, config.ActiveID)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/spec"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // Member hands the keeper what it needs and publishes the member it keeps.
@@ -36,11 +37,11 @@ func (*Member) Name() string { return "etcdd.Member" }
 // Inputs of the controller.
 func (*Member) Inputs() []controller.Input {
 	return []controller.Input{
-		input(config.NamespaceName, config.MachineTypeType, config.MachineTypeID),
-		input(etcd.NamespaceName, etcd.SpecType, etcd.SpecID),
-		input(etcd.NamespaceName, etcd.PKIStatusType, etcd.PKIID),
-		input(cluster.NamespaceName, cluster.MemberType, ""),
-		input(network.NamespaceName, network.NodeAddressType, network.NodeAddressCurrentID),
+		reconcile.Input(config.NamespaceName, config.MachineTypeType, config.MachineTypeID),
+		reconcile.Input(etcd.NamespaceName, etcd.SpecType, etcd.SpecID),
+		reconcile.Input(etcd.NamespaceName, etcd.PKIStatusType, etcd.PKIID),
+		reconcile.Input(cluster.NamespaceName, cluster.MemberType, ""),
+		reconcile.Input(network.NamespaceName, network.NodeAddressType, network.NodeAddressCurrentID),
 	}
 }
 
@@ -90,7 +91,7 @@ func (c *Member) publish(ctx context.Context, r controller.Runtime) error {
 func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input, error) {
 	in := keeper.Input{ControlPlane: true, Settings: engine.Settings{DataDir: c.DataDir, Keys: c.Keys}}
 
-	machineType, err := find[*config.MachineType](ctx, r, config.MachineTypeID)
+	machineType, err := reconcile.Find[*config.MachineType](ctx, r, config.MachineTypeID)
 	if err != nil {
 		return in, err
 	}
@@ -107,12 +108,12 @@ func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input,
 		return in, nil
 	}
 
-	member, err := find[*etcd.Spec](ctx, r, etcd.SpecID)
+	member, err := reconcile.Find[*etcd.Spec](ctx, r, etcd.SpecID)
 	if err != nil {
 		return in, err
 	}
 
-	keys, err := find[*etcd.PKIStatus](ctx, r, etcd.PKIID)
+	keys, err := reconcile.Find[*etcd.PKIStatus](ctx, r, etcd.PKIID)
 	if err != nil {
 		return in, err
 	}
@@ -160,7 +161,7 @@ func peers(ctx context.Context, r controller.Runtime, advertised []netip.Addr) (
 		members = append(members, *m.TypedSpec())
 	}
 
-	current, err := find[*network.NodeAddress](ctx, r, network.NodeAddressCurrentID)
+	current, err := reconcile.Find[*network.NodeAddress](ctx, r, network.NodeAddressCurrentID)
 	if err != nil {
 		return nil, err
 	}

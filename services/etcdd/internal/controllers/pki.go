@@ -19,6 +19,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // PKI writes etcd's keys and certificates to files and tells when they are there.
@@ -43,8 +44,8 @@ func (*PKI) Name() string { return "etcdd.PKI" }
 // Inputs of the controller.
 func (*PKI) Inputs() []controller.Input {
 	return []controller.Input{
-		input(secrets.NamespaceName, secrets.EtcdCertsType, secrets.EtcdID),
-		input(secrets.NamespaceName, secrets.EtcdRootType, secrets.EtcdRootID),
+		reconcile.Input(secrets.NamespaceName, secrets.EtcdCertsType, secrets.EtcdID),
+		reconcile.Input(secrets.NamespaceName, secrets.EtcdRootType, secrets.EtcdRootID),
 	}
 }
 
@@ -53,16 +54,16 @@ func (*PKI) Outputs() []controller.Output { return exclusive(etcd.PKIStatusType)
 
 // Run until ctx ends.
 func (c *PKI) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	return each(ctx, r, func() error { return c.step(ctx, r) })
+	return reconcile.Each(ctx, r, func() error { return c.step(ctx, r) })
 }
 
 func (c *PKI) step(ctx context.Context, r controller.Runtime) error {
-	certs, err := find[*secrets.EtcdCerts](ctx, r, secrets.EtcdID)
+	certs, err := reconcile.Find[*secrets.EtcdCerts](ctx, r, secrets.EtcdID)
 	if err != nil {
 		return err
 	}
 
-	root, err := find[*secrets.EtcdRoot](ctx, r, secrets.EtcdRootID)
+	root, err := reconcile.Find[*secrets.EtcdRoot](ctx, r, secrets.EtcdRootID)
 	if err != nil {
 		return err
 	}

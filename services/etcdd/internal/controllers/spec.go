@@ -13,6 +13,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/spec"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // Spec turns EtcdConfigs and the node's name and addresses into EtcdSpecs.
@@ -29,10 +30,10 @@ func (*Spec) Name() string { return "etcdd.Spec" }
 // Inputs of the controller.
 func (*Spec) Inputs() []controller.Input {
 	return []controller.Input{
-		input(etcd.NamespaceName, etcd.ConfigType, etcd.ConfigID),
-		input(network.NamespaceName, network.HostnameStatusType, network.HostnameID),
-		input(network.NamespaceName, network.NodeAddressType, ""),
-		input(network.NamespaceName, network.AddressStatusType, ""),
+		reconcile.Input(etcd.NamespaceName, etcd.ConfigType, etcd.ConfigID),
+		reconcile.Input(network.NamespaceName, network.HostnameStatusType, network.HostnameID),
+		reconcile.Input(network.NamespaceName, network.NodeAddressType, ""),
+		reconcile.Input(network.NamespaceName, network.AddressStatusType, ""),
 	}
 }
 
@@ -41,11 +42,11 @@ func (*Spec) Outputs() []controller.Output { return exclusive(etcd.SpecType) }
 
 // Run until ctx ends.
 func (c *Spec) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	return each(ctx, r, func() error { return c.step(ctx, r) })
+	return reconcile.Each(ctx, r, func() error { return c.step(ctx, r) })
 }
 
 func (c *Spec) step(ctx context.Context, r controller.Runtime) error {
-	cfg, err := find[*etcd.Config](ctx, r, etcd.ConfigID)
+	cfg, err := reconcile.Find[*etcd.Config](ctx, r, etcd.ConfigID)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (c *Spec) node(ctx context.Context, r controller.Runtime) (spec.Node, error
 	_, err := os.Stat(c.IfInet6)
 	n.IPv6 = err == nil
 
-	host, err := find[*network.HostnameStatus](ctx, r, network.HostnameID)
+	host, err := reconcile.Find[*network.HostnameStatus](ctx, r, network.HostnameID)
 	if err != nil {
 		return n, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/remote"
@@ -33,10 +34,10 @@ func (*API) Name() string { return "trustd.API" }
 // Inputs of the controller.
 func (*API) Inputs() []controller.Input {
 	return []controller.Input{
-		machineConfigInput(),
-		input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
-		input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANAPIID),
-		input(network.NamespaceName, network.NodeAddressType, network.NodeAddressCurrentID),
+		reconcile.MachineConfigInput(),
+		reconcile.Input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
+		reconcile.Input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANAPIID),
+		reconcile.Input(network.NamespaceName, network.NodeAddressType, network.NodeAddressCurrentID),
 		{Namespace: cluster.NamespaceName, Type: cluster.MemberType, Kind: controller.InputWeak},
 	}
 }

@@ -14,15 +14,11 @@ import (
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/resource/meta"
-	"github.com/cosi-project/runtime/pkg/safe"
-	"github.com/cosi-project/runtime/pkg/state"
-	"github.com/siderolabs/gen/optional"
 
 	"github.com/dactyl-os/dactyl/proto/config"
-	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
-	"github.com/dactyl-os/dactyl/services/kit/router"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 )
@@ -121,27 +117,12 @@ func (e constError) Error() string { return string(e) }
 
 const errNoCA = constError("machine.ca is missing in the configuration")
 
-func input(namespace resource.Namespace, typ resource.Type, id resource.ID) controller.Input {
-	return controller.Input{Namespace: namespace, Type: typ, ID: optional.Some(id), Kind: controller.InputWeak}
-}
-
-func machineConfigInput() controller.Input {
-	return input(configres.NamespaceName, configres.MachineConfigType, configres.ActiveID)
-}
-
 // machineConfig gives nil as long as the machine has no configuration.
 func machineConfig(ctx context.Context, r controller.Reader) (*config.Config, error) {
-	stored, err := get[*configres.MachineConfig](ctx, r, configres.ActiveID)
-	if stored == nil || err != nil {
-		return nil, err
-	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 
-	parsed, err := config.Load(stored.TypedSpec().Data)
-	if err != nil {
-		return nil, fmt.Errorf("load machine configuration: %w", err)
-	}
-
-	return parsed, nil
+	return reconcile.MachineConfig(ctx, r)
 }
 
 // readTime bounds a question to another daemon: one that hangs must not keep
@@ -153,18 +134,7 @@ func get[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id res
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 
-	var none T
-
-	found, err := safe.ReaderGetByID[T](ctx, r, id)
-
-	switch {
-	case state.IsNotFoundError(err) || router.IsNoOwner(err):
-		return none, nil
-	case err != nil:
-		return none, fmt.Errorf("read %s %s: %w", none.ResourceDefinition().Type, id, err)
-	}
-
-	return found, nil
+	return reconcile.Find[T](ctx, r, id)
 }
 
 // known is get for what can be done without when its owner does not answer.

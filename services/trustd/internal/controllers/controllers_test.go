@@ -22,7 +22,9 @@ type answer struct {
 	err  error
 }
 
-func (a answer) Issue(context.Context, pki.Request, time.Time) (pki.Pair, error) { return a.pair, a.err }
+func (a answer) Issue(context.Context, pki.Request, time.Time) (pki.Pair, error) {
+	return a.pair, a.err
+}
 
 func authority(t *testing.T, now time.Time) *pki.Authority {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
@@ -25,8 +26,8 @@ func (*Etcd) Name() string { return "trustd.Etcd" }
 // Inputs of the controller.
 func (*Etcd) Inputs() []controller.Input {
 	return []controller.Input{
-		input(secrets.NamespaceName, secrets.EtcdRootType, secrets.EtcdRootID),
-		input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANAPIID),
+		reconcile.Input(secrets.NamespaceName, secrets.EtcdRootType, secrets.EtcdRootID),
+		reconcile.Input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANAPIID),
 	}
 }
 

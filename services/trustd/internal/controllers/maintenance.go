@@ -12,6 +12,7 @@ import (
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
@@ -29,9 +30,9 @@ func (*Maintenance) Name() string { return "trustd.Maintenance" }
 // Inputs of the controller.
 func (*Maintenance) Inputs() []controller.Input {
 	return []controller.Input{
-		input(secrets.NamespaceName, secrets.APICertsType, secrets.APIID),
-		input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANMaintenanceID),
-		machineConfigInput(),
+		reconcile.Input(secrets.NamespaceName, secrets.APICertsType, secrets.APIID),
+		reconcile.Input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANMaintenanceID),
+		reconcile.MachineConfigInput(),
 	}
 }
 

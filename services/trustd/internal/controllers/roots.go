@@ -10,6 +10,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
 )
 
@@ -22,7 +23,7 @@ type Roots struct{ Env }
 func (*Roots) Name() string { return "trustd.Roots" }
 
 // Inputs of the controller.
-func (*Roots) Inputs() []controller.Input { return []controller.Input{machineConfigInput()} }
+func (*Roots) Inputs() []controller.Input { return []controller.Input{reconcile.MachineConfigInput()} }
 
 // Outputs of the controller.
 func (*Roots) Outputs() []controller.Output {

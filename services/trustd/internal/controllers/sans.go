@@ -12,6 +12,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
 )
 
@@ -30,9 +31,9 @@ func (*SANs) Name() string { return "trustd.SANs" }
 // Inputs of the controller.
 func (*SANs) Inputs() []controller.Input {
 	return []controller.Input{
-		input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
-		input(network.NamespaceName, network.NodeAddressType, network.NodeAddressAccumulativeID),
-		input(network.NamespaceName, network.HostnameStatusType, network.HostnameID),
+		reconcile.Input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
+		reconcile.Input(network.NamespaceName, network.NodeAddressType, network.NodeAddressAccumulativeID),
+		reconcile.Input(network.NamespaceName, network.HostnameStatusType, network.HostnameID),
 	}
 }
 

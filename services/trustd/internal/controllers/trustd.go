@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
 )
@@ -22,8 +23,8 @@ func (*Trustd) Name() string { return "trustd.Trustd" }
 // Inputs of the controller.
 func (*Trustd) Inputs() []controller.Input {
 	return []controller.Input{
-		input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
-		input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANAPIID),
+		reconcile.Input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
+		reconcile.Input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANAPIID),
 	}
 }
 

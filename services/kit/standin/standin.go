@@ -1,4 +1,5 @@
-package controllers
+// Package standin plays networkd for a daemon that runs alone and needs to know the machine's name and addresses.
+package standin
 
 import (
 	"context"
@@ -16,12 +17,11 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 )
 
-// StandIn publishes the hostname and addresses of the system when the daemon
-// runs alone and there is no networkd to do it.
-func StandIn(local state.State) func(context.Context) error {
+// Network publishes the hostname and addresses of the system once a second; DACTYL_HOSTNAME names another host.
+func Network(local state.State) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for {
-			if err := standIn(ctx, local); err != nil {
+			if err := publish(ctx, local); err != nil {
 				return err
 			}
 
@@ -34,7 +34,7 @@ func StandIn(local state.State) func(context.Context) error {
 	}
 }
 
-func standIn(ctx context.Context, local state.State) error {
+func publish(ctx context.Context, local state.State) error {
 	name, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read hostname: %w", err)

@@ -1,0 +1,81 @@
+// Package reconcile has what most controllers need: their loop, an input, and reads for which absence is an answer.
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cosi-project/runtime/pkg/controller"
+	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/resource/meta"
+	"github.com/cosi-project/runtime/pkg/safe"
+	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/siderolabs/gen/optional"
+
+	"github.com/dactyl-os/dactyl/proto/config"
+	configres "github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/services/kit/router"
+)
+
+// Each runs the step at the start and on every change of an input, until ctx ends or a step fails.
+func Each(ctx context.Context, r controller.Runtime, step func() error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.EventCh():
+		}
+
+		if err := step(); err != nil {
+			return err
+		}
+
+		r.ResetRestartBackoff()
+	}
+}
+
+// Input is one resource that a controller watches and does not hold; an empty id is all of the type.
+func Input(namespace resource.Namespace, typ resource.Type, id resource.ID) controller.Input {
+	in := controller.Input{Namespace: namespace, Type: typ, Kind: controller.InputWeak}
+	if id != "" {
+		in.ID = optional.Some(id)
+	}
+
+	return in
+}
+
+// Find gives nil when there is none, also when its owner does not run here.
+func Find[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id resource.ID) (T, error) {
+	var none T
+
+	found, err := safe.ReaderGetByID[T](ctx, r, id)
+
+	switch {
+	case state.IsNotFoundError(err) || router.IsNoOwner(err):
+		return none, nil
+	case err != nil:
+		return none, fmt.Errorf("read %s %s: %w", none.ResourceDefinition().Type, id, err)
+	}
+
+	return found, nil
+}
+
+// MachineConfigInput is the active machine configuration as an input.
+func MachineConfigInput() controller.Input {
+	return Input(configres.NamespaceName, configres.MachineConfigType, configres.ActiveID)
+}
+
+// MachineConfig gives the active machine configuration, nil as long as there is none.
+func MachineConfig(ctx context.Context, r controller.Reader) (*config.Config, error) {
+	stored, err := Find[*configres.MachineConfig](ctx, r, configres.ActiveID)
+	if stored == nil || err != nil {
+		return nil, err
+	}
+
+	parsed, err := config.Load(stored.TypedSpec().Data)
+	if err != nil {
+		return nil, fmt.Errorf("load machine configuration: %w", err)
+	}
+
+	return parsed, nil
+}
