@@ -105,7 +105,8 @@ func (v *VMs) patience() int {
 
 func (c *Cluster) beginVMs(spec *Spec) {
 	vms := spec.VMs
-	vms.Ports = []int{spec.ControlPlanePort, 50002}
+	// Behind the Kubernetes API: trustd, which signs what workers need, and gossip, by which nodes find each other at first.
+	vms.Ports = []int{spec.ControlPlanePort, 50001, 50002}
 	c.VMs, c.Binaries, c.Manifests = &vms, "", ""
 
 	// The load balancer's.
