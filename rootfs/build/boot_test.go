@@ -23,15 +23,21 @@ type machine struct {
 	early *tree.Tree
 }
 
-func newMachine(t *testing.T) machine {
+// emulators are the programs and what they need to know, by architecture.
+var emulators = map[string][]string{
+	"amd64": {"qemu-system-x86_64", "ttyS0"},
+	"arm64": {"qemu-system-aarch64", "ttyAMA0", "-M", "virt"},
+}
+
+func newMachine(t *testing.T, arch string) machine {
 	t.Helper()
 
-	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		t.Fatal("qemu-system-x86_64 is not installed: make prepare")
+	if program := emulators[arch][0]; !found(program) {
+		t.Skipf("%s is not installed", program)
 	}
 
 	b, err := newBuilder(options{
-		repository: "../..", out: t.TempDir(), cache: "../../_out/cache", arch: "amd64", epoch: 1700000000,
+		repository: "../..", out: t.TempDir(), cache: "../../_out/cache", arch: arch, epoch: 1700000000,
 	}, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -58,14 +64,15 @@ func (m machine) boot(t *testing.T, root, parameters string) string {
 		t.Fatal(err)
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 
 	var console bytes.Buffer
 
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512",
+	emulator := emulators[m.arch]
+	cmd := exec.CommandContext(ctx, emulator[0], append([]string{"-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512",
 		"-nographic", "-no-reboot", "-nic", "none", "-kernel", m.output("vmlinuz-%s"), "-initrd", initramfs,
-		"-append", "console=ttyS0 quiet "+parameters)
+		"-append", "console=" + emulator[1] + " quiet " + parameters}, emulator[2:]...)...)
 	cmd.Stdout, cmd.Stderr = &console, &console
 
 	err := cmd.Run()
@@ -83,11 +90,24 @@ func (m machine) boot(t *testing.T, root, parameters string) string {
 	return console.String()
 }
 
+func found(program string) bool {
+	_, err := exec.LookPath(program)
+
+	return err == nil
+}
+
 func TestStage1BecomesInit(t *testing.T) {
-	m := newMachine(t)
+	for arch := range emulators {
+		t.Run(arch, func(t *testing.T) { becomesInit(t, newMachine(t, arch)) })
+	}
+}
+
+func becomesInit(t *testing.T, m machine) {
+	t.Helper()
+
 	stub := filepath.Join(m.out, "stub")
 
-	if err := (programs.Program{Package: "./testdata/stub", Dir: "."}).Build(t.Context(), "amd64", stub); err != nil {
+	if err := (programs.Program{Package: "./testdata/stub", Dir: "."}).Build(t.Context(), m.arch, stub); err != nil {
 		t.Fatal(err)
 	}
 
@@ -118,7 +138,7 @@ func TestStage1BecomesInit(t *testing.T) {
 }
 
 func TestStage1SaysWhatIsWrongAndReboots(t *testing.T) {
-	m := newMachine(t)
+	m := newMachine(t, "amd64")
 	root := filepath.Join(m.out, "root")
 
 	if err := os.WriteFile(root, bytes.Repeat([]byte("no squashfs "), 4096), 0o644); err != nil {
