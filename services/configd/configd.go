@@ -26,22 +26,31 @@ import (
 
 // New wires the daemon. What it knows is published before it serves, so nobody sees it half started.
 func New(env *daemon.Env) error {
-	files, err := store.Open(env.StateDir)
-	if err != nil {
-		return err
-	}
-
-	publisher := publish.Publisher{State: env.Local()}
-	server := &api.Server{}
-
-	env.Redact(configres.MachineConfigType, publish.RedactConfig)
-
 	params, err := cmdline.Read(env.Root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read kernel command line: %w", err)
 	}
 
 	platform := platformOf(params)
+	machineDisks := ownsDisks(env, platform.Platform)
+
+	if machineDisks {
+		awaitState(env)
+	}
+
+	files, err := store.Open(env.StateDir)
+	if err != nil {
+		return err
+	}
+
+	if machineDisks {
+		files.Prepare = func(configuration []byte) error { return install(env, configuration) }
+	}
+
+	publisher := publish.Publisher{State: env.Local()}
+	server := &api.Server{}
+
+	env.Redact(configres.MachineConfigType, publish.RedactConfig)
 
 	if err := errors.Join(publisher.Types(), publisher.Platform(platform), openMeta(env, params, files, publisher, server)); err != nil {
 		return err

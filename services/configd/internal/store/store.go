@@ -44,7 +44,12 @@ func Digest(data []byte) string {
 }
 
 // Store is a state directory.
-type Store struct{ dir string }
+type Store struct {
+	// Prepare, if set, makes the directory last before a configuration is persisted in it.
+	Prepare func(configuration []byte) error
+
+	dir string
+}
 
 // Open makes the directory if it is not there and removes what a killed predecessor was about to write.
 func Open(dir string) (*Store, error) {
@@ -93,6 +98,12 @@ func (s *Store) Config() ([]byte, error) { return s.read(ConfigFile) }
 
 // SetConfig persists a configuration. What was staged or tried against the one before is stale from then on.
 func (s *Store) SetConfig(data []byte) error {
+	if s.Prepare != nil {
+		if err := s.Prepare(data); err != nil {
+			return err
+		}
+	}
+
 	if err := atomicfile.Write(s.path(ConfigFile), data, 0o600); err != nil {
 		return fmt.Errorf("persist configuration: %w", err)
 	}
