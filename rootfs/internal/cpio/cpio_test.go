@@ -42,7 +42,7 @@ func TestArchiveIsReadBackByCpio(t *testing.T) {
 	for _, want := range []string{
 		"-rwxr-xr-x   1 0        0               7 Nov 14  2023 init",
 		"-rw-r--r--   1 0        0               3 Nov 14  2023 modules/a.ko",
-		"bin -> usr/bin", "drwxrwxrwx", "crw-------   1 0        0          5,  1",
+		"bin -> usr/bin", "drwxrwxrwx", "crw-------   1 0        0          5,   1",
 	} {
 		if !strings.Contains(string(list), want) {
 			t.Errorf("no %q in:\n%s", want, list)
