@@ -69,8 +69,13 @@ const (
 func watch(ctx context.Context, t *table, gateway, owner *grpc.ClientConn) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	stream, err := v1alpha1.NewStateClient(gateway).Watch(ctx, &v1alpha1.WatchRequest{Namespace: "network", Type: refreshes, ApiVersion: 1})
+	stream, err := v1alpha1.NewStateClient(gateway).Watch(ctx, &v1alpha1.WatchRequest{Namespace: "network", Type: refreshes, ApiVersion: 1,
+		Options: &v1alpha1.WatchOptions{BootstrapContents: true}})
 	if err != nil {
+		return err
+	}
+	// The end of the contents shows that the watch is there.
+	if _, err := stream.Recv(); err != nil {
 		return err
 	}
 	state := v1alpha1.NewStateClient(owner)
