@@ -56,7 +56,7 @@ swap: ## put your own build of one daemon in place: make swap DAEMON=networkd
 # PROVISIONER=qemu makes virtual machines: one control plane, one worker.
 PROVISIONER ?= sandbox
 
-up: prepare build $(if $(filter qemu,$(PROVISIONER)),kernel initramfs) ## start the local cluster: control planes 10.5.0.2-4, worker 10.5.0.5; PROVISIONER=qemu: 10.5.0.2-3
+up: build $(if $(filter qemu,$(PROVISIONER)),prepare kernel initramfs) ## start the local cluster: control planes 10.5.0.2-4, worker 10.5.0.5; PROVISIONER=qemu: 10.5.0.2-3
 	@$(OUT)/dactylctl cluster create --provisioner $(PROVISIONER) --workers 1 \
 		$(if $(filter qemu,$(PROVISIONER)),--controlplanes 1,--controlplanes 3 --config-patch @deploy/examples/guide01.yaml)
 
