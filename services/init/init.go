@@ -49,7 +49,11 @@ func Main() int {
 
 // run is init until the node goes down; host is the machine, if this is one.
 func run(console *console, host *machine.Machine) int {
-	args := append([]string{"--stop-timeout", stopTimeout}, os.Args[1:]...)
+	args := []string{"--stop-timeout", stopTimeout}
+	if host == nil {
+		// On a machine the arguments are words of the kernel command line that the kernel does not know.
+		args = append(args, os.Args[1:]...)
+	}
 
 	// Signals are a way down like any other, so they do not end the context.
 	err := daemon.Run(context.Background(), "init", args, os.Stdout, console, func(env *daemon.Env) error {
