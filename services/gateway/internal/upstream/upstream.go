@@ -20,6 +20,9 @@ const MaxMessage = 32 << 20
 const (
 	firstPause = 2 * time.Millisecond
 	maxPause   = 100 * time.Millisecond
+	// revival is how long a call waits for a server that failed the last time it was dialled: one that is back answers
+	// sooner, and one that is still down must not keep every caller.
+	revival = time.Second
 )
 
 // Answer is what a unary call brought back.
@@ -111,6 +114,8 @@ func (c *Conn) retry(ctx context.Context, again bool, try func() (bool, error)) 
 			}
 		}
 
+		c.revive(ctx)
+
 		// A server that was not there to begin with is down; only one that went away is expected back.
 		expected := c.await != nil || c.cc.GetState() == connectivity.Ready
 
@@ -133,6 +138,19 @@ func (c *Conn) retry(ctx context.Context, again bool, try func() (bool, error)) 
 			return status.FromContextError(ctx.Err()).Err()
 		}
 	}
+}
+
+// revive dials at once where gRPC would answer with its last failure until the pause between its attempts is over.
+func (c *Conn) revive(ctx context.Context) {
+	if c.cc.GetState() != connectivity.TransientFailure {
+		return
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, revival)
+	defer cancel()
+
+	c.cc.ResetConnectBackoff()
+	c.cc.WaitForStateChange(ctx, connectivity.TransientFailure)
 }
 
 // lost tells a broken connection from a server that answers Unavailable: an answer always brings metadata, at least its
