@@ -21,7 +21,12 @@ func silence(t *testing.T, node string) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	t.Cleanup(func() {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+		await(t, 15*time.Second, func() error {
+			return outside.Dactylctl(context.Background(), "-e", controlPlanes[0], "-n", node, "version").Err
+		})
+	})
 }
 
 func TestFanOutWithOneNodeDown(t *testing.T) {
