@@ -8,8 +8,6 @@ import (
 	"github.com/cosi-project/runtime/pkg/safe"
 	"go.uber.org/zap"
 
-	machineconfig "github.com/dactyl-os/dactyl/proto/config"
-	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/etcd"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
@@ -40,22 +38,13 @@ func (c *Config) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) e
 }
 
 func (c *Config) step(ctx context.Context, r controller.Runtime) error {
-	mc, err := reconcile.Find[*config.MachineConfig](ctx, r, config.ActiveID)
+	parsed, err := reconcile.MachineConfig(ctx, r)
 	if err != nil {
 		return err
 	}
 
 	out := etcd.NewConfig(etcd.NamespaceName, etcd.ConfigID)
-	if mc == nil {
-		return retire(ctx, r, out.Metadata())
-	}
-
-	parsed, err := machineconfig.Load(mc.TypedSpec().Data)
-	if err != nil {
-		return fmt.Errorf("load machine configuration: %w", err)
-	}
-
-	if !parsed.IsControlPlane() {
+	if parsed == nil || !parsed.IsControlPlane() {
 		return retire(ctx, r, out.Metadata())
 	}
 
