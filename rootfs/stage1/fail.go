@@ -22,8 +22,7 @@ func giveUp(err error) {
 
 	if !reboots {
 		say("stage1: panic=0: waiting for a hand on the reset button")
-
-		select {}
+		stay()
 	}
 
 	say(fmt.Sprintf("stage1: rebooting in %s", wait))
@@ -33,7 +32,14 @@ func giveUp(err error) {
 		say(fmt.Sprintf("stage1: reboot: %v", err))
 	}
 
-	select {}
+	stay()
+}
+
+// stay keeps PID 1 alive. A bare select is a deadlock to Go's runtime, which would end it with a panic of the kernel's.
+func stay() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // say prints to the kernel's log as an error, which consoles show even when told to be quiet and which pstore keeps. Before
