@@ -27,7 +27,7 @@ APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean \
-        kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1
+        kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,7 +82,7 @@ test: prepare check-generate ## all that README promises (as root; under an hour
 	@tools/run-tests
 
 unit: ## tests of every module, each with GOWORK=off
-	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -count=1 $$(GOWORK=off go list ./... | grep -v '/e2e$$')) || exit 1; done
+	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -count=1 $$(GOWORK=off go list ./... | grep -vE '/(e2e|vm)$$')) || exit 1; done
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@tools/run-fuzz
@@ -90,8 +90,11 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 e2e: prepare build ## the suite against a sandbox cluster (root)
 	@cd tools && go test -count=1 -timeout 45m -v ./e2e
 
+test-vm: prepare build kernel initramfs test-stage1 ## every test on virtual machines (root; over half an hour without KVM)
+	@cd tools && go test -count=1 -timeout 150m -v ./vm
+
 race: ## unit tests under the race detector
-	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -race -count=1 $$(GOWORK=off go list ./... | grep -v '/e2e$$')) || exit 1; done
+	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -race -count=1 $$(GOWORK=off go list ./... | grep -vE '/(e2e|vm)$$')) || exit 1; done
 
 bench: prepare build binaries ## print the table of speed and size
 	@cd tools && go run ./bench

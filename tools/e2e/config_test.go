@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
 )
 
@@ -20,7 +21,7 @@ const configPath = "/system/state/config.yaml"
 func storedConfig(t *testing.T, node string) string {
 	t.Helper()
 	var text string
-	await(t, time.Minute, func() error {
+	kittest.AwaitNoError(t, time.Minute, func() error {
 		r := outside.Dactylctl(t.Context(), "-n", node, "read", configPath)
 		text = r.Stdout
 		if r.Err != nil {
@@ -52,7 +53,7 @@ func apply(t *testing.T, node, config string, mode machine.ApplyConfigurationReq
 
 func restore(t *testing.T, node, config string) {
 	t.Cleanup(func() {
-		await(t, time.Minute, func() error {
+		kittest.AwaitNoError(t, time.Minute, func() error {
 			return apply(t, node, config, machine.ApplyConfigurationRequest_NO_REBOOT, 0)
 		})
 	})
@@ -112,7 +113,7 @@ func TestTryReverts(t *testing.T) {
 				t.Fatalf("the tried configuration is not active:\n%s", active)
 			}
 			disturb(t)
-			await(t, time.Minute, func() error {
+			kittest.AwaitNoError(t, time.Minute, func() error {
 				r := outside.Dactylctl(t.Context(), "-n", node, "get", "machineconfig", "v1alpha1", "-o", "yaml")
 				if r.Err != nil || strings.Contains(r.Stdout, "tried-"+name) {
 					return fmt.Errorf("not reverted: %s", r)

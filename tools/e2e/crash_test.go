@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
 )
 
@@ -34,7 +35,7 @@ const (
 func awaitPID(t *testing.T, namespace, daemon string) int {
 	t.Helper()
 	var pid int
-	await(t, 30*time.Second, func() (err error) {
+	kittest.AwaitNoError(t, 30*time.Second, func() (err error) {
 		pid, err = outside.PID(namespace, daemon)
 		return err
 	})
@@ -210,7 +211,7 @@ func probe(t *testing.T, conn *grpc.ClientConn, target, daemon string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(outside.Node(t.Context(), target), callDeadline)
 	defer cancel()
-	await(t, callDeadline, func() error {
+	kittest.AwaitNoError(t, callDeadline, func() error {
 		_, err := v1alpha1.NewStateClient(conn).Get(ctx, outside.Probe(daemon))
 		return err
 	})
@@ -241,7 +242,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 
 			change++
 			writeMeta(t, control, target, change)
-			await(t, 10*time.Second, func() error {
+			kittest.AwaitNoError(t, 10*time.Second, func() error {
 				if !slices.Contains(watch.values(), change) {
 					return fmt.Errorf("%s: the watch has not shown change-%d", daemon, change)
 				}
@@ -271,7 +272,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 	if now := kernelAddresses(t, namespace); !slices.Equal(now, addresses) {
 		t.Errorf("addresses changed from %s to %s", addresses, now)
 	}
-	await(t, time.Minute, func() error {
+	kittest.AwaitNoError(t, time.Minute, func() error {
 		result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
 		return result.Err
 	})
@@ -300,7 +301,7 @@ func TestKillInit(t *testing.T) {
 	members := etcdctlMembers(t, controlPlanes[0])
 	start := time.Now()
 	kill9(t, awaitPID(t, namespace, "init"))
-	await(t, time.Minute, func() error {
+	kittest.AwaitNoError(t, time.Minute, func() error {
 		result := outside.Dactylctl(t.Context(), "-e", target, "-n", target, "read", "/proc/sys/kernel/random/boot_id")
 		if result.Err != nil || strings.TrimSpace(result.Stdout) == boot {
 			return fmt.Errorf("the node is not back: %s", result)
@@ -311,7 +312,7 @@ func TestKillInit(t *testing.T) {
 	if now := ctl(t, "-n", target, "get", "identities", "-o", "jsonpath={.spec.nodeId}"); now != identity {
 		t.Errorf("identity changed from %s to %s", identity, now)
 	}
-	await(t, time.Minute, func() error {
+	kittest.AwaitNoError(t, time.Minute, func() error {
 		result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
 		return result.Err
 	})

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -59,37 +58,13 @@ func run(m *testing.M) int {
 // ctl runs the client and fails the test when the client fails.
 func ctl(t *testing.T, args ...string) string {
 	t.Helper()
-	return must(t, outside.Dactylctl(t.Context(), args...))
+	return outside.Must(t, outside.Dactylctl(t.Context(), args...))
 }
 
 // program runs an ordinary program and fails the test when it fails.
 func program(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	return must(t, outside.Run(t.Context(), name, args...))
-}
-
-func must(t *testing.T, r outside.Result) string {
-	t.Helper()
-	if r.Err != nil {
-		t.Fatal(r)
-	}
-	return r.Stdout
-}
-
-// await polls until check gives nil and fails the test with its last error after the time.
-func await(t *testing.T, limit time.Duration, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %v", limit, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	return outside.Must(t, outside.Run(t.Context(), name, args...))
 }
 
 // dial connects to one gateway as the admin; retry chooses the default retry of a client, or none at all.

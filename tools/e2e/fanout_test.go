@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
 )
 
@@ -23,7 +24,7 @@ func silence(t *testing.T, node string) {
 	}
 	t.Cleanup(func() {
 		_ = syscall.Kill(pid, syscall.SIGCONT)
-		await(t, 15*time.Second, func() error {
+		kittest.AwaitNoError(t, 15*time.Second, func() error {
 			return outside.Dactylctl(context.Background(), "-e", controlPlanes[0], "-n", node, "version").Err
 		})
 	})

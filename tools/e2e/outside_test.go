@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,18 +73,9 @@ func TestAddressesAgreeWithTheKernel(t *testing.T) {
 	}
 }
 
-// etcdPKI writes the node's admin certificate to files, read from the node through the API.
 func etcdPKI(t *testing.T, node string) []string {
 	t.Helper()
-	dir := t.TempDir()
-	for _, name := range []string{"ca.crt", "admin.crt", "admin.key"} {
-		text := ctl(t, "-n", node, "read", "/system/secrets/etcd/"+name)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return []string{"--endpoints", "https://" + node + ":2379", "--cacert", filepath.Join(dir, "ca.crt"),
-		"--cert", filepath.Join(dir, "admin.crt"), "--key", filepath.Join(dir, "admin.key")}
+	return outside.EtcdPKI(t, node, func(path string) string { return ctl(t, "-n", node, "read", path) })
 }
 
 // etcdctlMembers is the member list as etcdctl sees it: "id name learner", sorted.

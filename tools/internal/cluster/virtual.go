@@ -267,7 +267,12 @@ func (m *Machine) bootVM(vm qemu.VM, r *record, monitor *qemu.Monitor, power <-c
 		return "", false, err
 	}
 
+	monitor.Attach(p)
+
 	pressed = awaitVM(p, monitor, power)
+
+	monitor.Attach(nil)
+
 	end = p.End()
 	fmt.Fprintf(console, "supervisor: the machine ended: %s\n", end)
 	m.forgetNeighbour()

@@ -8,12 +8,17 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 )
 
-// Monitor is a socket where a line with q resets the machine, as power taken away and given back.
+// Monitor is a socket where a line with q resets the machine, as power taken away and given back. QEMU's own monitor
+// answers to every other line. Unlike QEMU's, it is there between two boots as well.
 type Monitor struct {
 	listener net.Listener
 	resets   chan struct{}
+
+	mu      sync.Mutex
+	machine *Process
 }
 
 // Listen makes the socket; one that a supervisor before left behind is replaced.
@@ -52,6 +57,21 @@ func Listen(path string) (*Monitor, error) {
 // Resets gives one value for each reset that is asked for.
 func (m *Monitor) Resets() <-chan struct{} { return m.resets }
 
+// Attach says which machine answers from now on.
+func (m *Monitor) Attach(p *Process) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	m.machine = p
+}
+
+func (m *Monitor) attached() *Process {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	return m.machine
+}
+
 // Close removes the socket.
 func (m *Monitor) Close() error { return m.listener.Close() }
 
@@ -70,15 +90,29 @@ func (m *Monitor) answer(conn net.Conn) {
 	defer conn.Close() //nolint:errcheck // nobody waits for it
 
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
-		switch strings.TrimSpace(lines.Text()) {
-		case "q":
+		switch line := strings.TrimSpace(lines.Text()); line {
+		case "q", "quit":
 			select {
 			case m.resets <- struct{}{}:
 			default: // asked for already
 			}
 		case "":
 		default:
-			fmt.Fprintln(conn, "q resets the machine")
+			fmt.Fprint(conn, m.command(line))
 		}
 	}
+}
+
+func (m *Monitor) command(line string) string {
+	machine := m.attached()
+	if machine == nil {
+		return "Error: the machine is off\n"
+	}
+
+	text, err := machine.Command(line)
+	if err != nil {
+		return "Error: " + err.Error() + "\n"
+	}
+
+	return text
 }

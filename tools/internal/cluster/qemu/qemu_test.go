@@ -193,10 +193,10 @@ func TestMonitor(t *testing.T) {
 	}
 
 	cmd := exec.CommandContext(t.Context(), "socat", "-", "unix-connect:"+path)
-	cmd.Stdin = strings.NewReader("x\nq\n")
+	cmd.Stdin = strings.NewReader("info status\nq\n")
 
 	out, err := cmd.CombinedOutput()
-	if err != nil || string(out) != "q resets the machine\n" {
+	if err != nil || string(out) != "Error: the machine is off\n" {
 		t.Errorf("socat: %v %q", err, out)
 	}
 
@@ -276,6 +276,14 @@ func TestEnds(t *testing.T) {
 			t.Cleanup(p.Kill)
 
 			if c.kill {
+				if said, err := p.Command("info status"); err != nil || said != "VM status: running\n" {
+					t.Errorf("info status: %q %v", said, err)
+				}
+
+				if _, err := p.Command("no such thing"); err != nil {
+					t.Error(err)
+				}
+
 				p.Kill()
 			}
 
