@@ -56,11 +56,11 @@ func newMachine(t *testing.T, arch string) machine {
 }
 
 // boot runs the machine until it powers off or reboots, and gives its console. The log stays when the test fails.
-func (m machine) boot(t *testing.T, root, parameters string) string {
+func (m machine) boot(t *testing.T, images map[string]string, parameters string) string {
 	t.Helper()
 
 	initramfs := filepath.Join(m.out, "initramfs")
-	if err := image.Initramfs(t.Context(), m.early, root, initramfs, m.epoch); err != nil {
+	if err := image.Initramfs(t.Context(), m.early, images, initramfs, m.epoch); err != nil {
 		t.Fatal(err)
 	}
 
@@ -118,18 +118,23 @@ func becomesInit(t *testing.T, m machine) {
 		fs.Dir(dir, 0o755)
 	}
 
-	root := filepath.Join(m.out, "root")
-	if err := image.Squashfs(t.Context(), fs, root, m.epoch); err != nil {
-		t.Fatal(err)
+	fs.Data("/usr/lib/modules/list", nil, 0o644)
+
+	images := map[string]string{"/usr/lib/modules": filepath.Join(m.out, "modules"), "/": filepath.Join(m.out, "root")}
+	for place, fs := range map[string]*tree.Tree{"/usr/lib/modules": fs.Split("/usr/lib/modules"), "/": fs} {
+		if err := image.Squashfs(t.Context(), fs, images[place], m.epoch); err != nil {
+			t.Fatal(err)
+		}
 	}
 
-	console := m.boot(t, root, "panic=1 custom=kept verbose")
+	console := m.boot(t, images, "panic=1 custom=kept verbose")
 
 	for _, want := range []string{
 		`stub: args ["/usr/bin/init" "verbose"] custom "kept"`,
 		"stub: write to the root: open /written: read-only file system",
 		"stub: /dev/null: <nil>", "stub: /proc/1: <nil>", "stub: /sys/kernel: <nil>",
-		"/dev/loop0 / squashfs ro,nodev", "stub: end",
+		"stub: /usr/lib/modules/list: <nil>",
+		"/dev/loop0 / squashfs ro,nodev", "/dev/loop1 /usr/lib/modules squashfs ro,nodev", "stub: end",
 	} {
 		if !strings.Contains(console, want) {
 			t.Errorf("the console has no %q", want)
@@ -145,10 +150,10 @@ func TestStage1SaysWhatIsWrongAndReboots(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	console := m.boot(t, root, "panic=2")
+	console := m.boot(t, map[string]string{"/": root}, "panic=2")
 
 	for _, want := range []string{
-		"stage1: mount the root image: mount /dev/loop0: invalid argument", "stage1: rebooting in 2s",
+		"stage1: mount the images: mount /rootfs.sqsh from /dev/loop0 to /root: invalid argument", "stage1: rebooting in 2s",
 	} {
 		if !strings.Contains(console, want) {
 			t.Errorf("the console has no %q", want)

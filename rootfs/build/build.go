@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dactyl-os/dactyl/rootfs/internal/debian"
@@ -21,6 +22,7 @@ type builder struct {
 	spec   *spec.Spec
 	debs   debian.Cache
 	triple string
+	set    *modules.Set // of all modules, once read
 	log    func(format string, args ...any)
 }
 
@@ -57,32 +59,17 @@ func (b *builder) kernel(ctx context.Context) error {
 	return os.WriteFile(b.output("vmlinuz-%s"), data, 0o644)
 }
 
-// rootfs writes OUT/rootfs-ARCH.sqsh and the list of what is in it.
+// rootfs writes OUT/rootfs-ARCH.sqsh.
 func (b *builder) rootfs(ctx context.Context) error {
-	t, err := b.tree(ctx)
-	if err != nil {
-		return err
-	}
+	_, err := b.images(ctx)
 
-	if err = b.check(t); err != nil {
-		return err
-	}
-
-	start := time.Now()
-	output := b.output("rootfs-%s.sqsh")
-
-	if err = image.Squashfs(ctx, t, output+".new", b.epoch); err != nil {
-		return err
-	}
-
-	b.log("packed %s in %s", output, time.Since(start).Round(time.Second))
-
-	return os.Rename(output+".new", output)
+	return err
 }
 
-// initramfs writes OUT/initramfs-ARCH.xz around OUT/rootfs-ARCH.sqsh.
+// initramfs writes OUT/initramfs-ARCH.xz around the images.
 func (b *builder) initramfs(ctx context.Context) error {
-	if err := b.rootfs(ctx); err != nil {
+	images, err := b.images(ctx)
+	if err != nil {
 		return err
 	}
 
@@ -91,7 +78,46 @@ func (b *builder) initramfs(ctx context.Context) error {
 		return err
 	}
 
-	return image.Initramfs(ctx, early, b.output("rootfs-%s.sqsh"), b.output("initramfs-%s.xz"), b.epoch)
+	return image.Initramfs(ctx, early, images, b.output("initramfs-%s.xz"), b.epoch)
+}
+
+// images packs the root file system and gives the images by the place where they are mounted: the root's is
+// OUT/rootfs-ARCH.sqsh, those of tree.yaml's images are below OUT/image. An image whose content did not change stays.
+func (b *builder) images(ctx context.Context) (map[string]string, error) {
+	t, err := b.tree(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	if err = b.check(t); err != nil {
+		return nil, err
+	}
+
+	images := map[string]string{}
+
+	for _, place := range b.spec.Tree.Images {
+		images[place] = filepath.Join(b.out, "image", b.arch, strings.ReplaceAll(place[1:], "/", "-")+".sqsh")
+
+		// Not the commit's time: what does not change must not change with a commit.
+		if err = b.pack(ctx, t.Split(place), images[place], 0); err != nil {
+			return nil, err
+		}
+	}
+
+	images["/"] = b.output("rootfs-%s.sqsh")
+
+	return images, b.pack(ctx, t, images["/"], b.epoch)
+}
+
+func (b *builder) pack(ctx context.Context, t *tree.Tree, output string, epoch int64) error {
+	start := time.Now()
+
+	packed, err := image.Pack(ctx, t, output, epoch)
+	if packed {
+		b.log("packed %s in %s", output, time.Since(start).Round(time.Second))
+	}
+
+	return err
 }
 
 // early is what the kernel unpacks itself: stage1, the modules it loads, and the places it mounts to.
@@ -128,6 +154,7 @@ func (b *builder) early(ctx context.Context) (*tree.Tree, error) {
 	return t, nil
 }
 
+// modules gives the directory of the kernel package's modules and what they say about themselves.
 func (b *builder) modules(ctx context.Context) (string, *modules.Set, error) {
 	dir, err := b.kernelPackage(ctx)
 	if err != nil {
@@ -135,9 +162,12 @@ func (b *builder) modules(ctx context.Context) (string, *modules.Set, error) {
 	}
 
 	dir = filepath.Join(dir, "lib/modules", b.release())
-	set, err := modules.Read(dir)
 
-	return dir, set, err
+	if b.set == nil {
+		b.set, err = modules.Read(dir)
+	}
+
+	return dir, b.set, err
 }
 
 func (b *builder) kernelPackage(ctx context.Context) (string, error) {

@@ -99,7 +99,7 @@ func (b *builder) sizes(ctx context.Context, w io.Writer) error {
 		}
 	}
 
-	for _, name := range []string{"rootfs-%s.sqsh", "initramfs-%s.xz", "vmlinuz-%s"} {
+	for _, name := range []string{"initramfs-%s.xz", "vmlinuz-%s"} {
 		if info, err := os.Stat(b.output(name)); err == nil {
 			fmt.Fprintf(w, "| %s | 1 | %d | |\n", info.Name(), info.Size())
 		}

@@ -12,9 +12,12 @@ import (
 )
 
 const (
-	newRoot   = "/root"
-	rootImage = "/rootfs.sqsh"
-	initPath  = "/usr/bin/init"
+	newRoot  = "/root"
+	initPath = "/usr/bin/init"
+	// images has the root image as /rootfs.sqsh; below it are those that are mounted into it, each by its place:
+	// /rootfs/usr/lib/modules.sqsh.
+	images = "/rootfs"
+	suffix = ".sqsh"
 )
 
 // refuse tells why this is not a booting machine's first program on its first file system.
@@ -43,7 +46,7 @@ func boot(args, env []string) error {
 	}{
 		{"mount the kernel's file systems", mountKernel},
 		{"load modules", loadModules},
-		{"mount the root image", mountRoot},
+		{"mount the images", mountImages},
 		{"move mounts into the root image", moveMounts},
 		{"switch to the root image", switchRoot},
 	}
@@ -114,10 +117,10 @@ func moveMounts() error {
 	return nil
 }
 
-// switchRoot frees the initramfs's memory and makes the root image the root. The image's own file stays until its loop device
-// goes.
+// switchRoot frees the initramfs's memory and makes the root image the root. The images' files stay until their loop devices
+// go.
 func switchRoot() error {
-	for _, name := range []string{"/init", "/modules", rootImage} {
+	for _, name := range []string{"/init", "/modules", images, images + suffix} {
 		if err := os.RemoveAll(name); err != nil {
 			return err
 		}

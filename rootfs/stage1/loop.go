@@ -1,22 +1,46 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// mountRoot puts the root image behind a loop device and mounts it read-only.
-func mountRoot() error {
-	device, err := attach(rootImage)
+// mountImages mounts the root image, and then the others at their places in it.
+func mountImages() error {
+	if err := mountImage(images+suffix, newRoot); err != nil {
+		return err
+	}
+
+	return filepath.WalkDir(images, func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case file == images && errors.Is(err, fs.ErrNotExist):
+			return nil // a root without other images
+		case err != nil || d.IsDir():
+			return err
+		}
+
+		place := strings.TrimSuffix(strings.TrimPrefix(file, images), suffix)
+
+		return mountImage(file, newRoot+place)
+	})
+}
+
+// mountImage puts an image behind a loop device and mounts it read-only.
+func mountImage(image, place string) error {
+	device, err := attach(image)
 	if err != nil {
 		return err
 	}
 	defer device.Close() //nolint:errcheck // the mount holds it from here on
 
-	if err = unix.Mount(device.Name(), newRoot, "squashfs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
-		return fmt.Errorf("mount %s: %w", device.Name(), err)
+	if err = unix.Mount(device.Name(), place, "squashfs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
+		return fmt.Errorf("mount %s from %s to %s: %w", image, device.Name(), place, err)
 	}
 
 	return nil

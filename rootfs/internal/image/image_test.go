@@ -44,7 +44,7 @@ func build(t *testing.T, dir string) (root, initramfs []byte) {
 		t.Fatal(err)
 	}
 
-	if err := image.Initramfs(t.Context(), early, sqsh, out, epoch); err != nil {
+	if err := image.Initramfs(t.Context(), early, map[string]string{"/": sqsh, "/usr/lib/modules": sqsh}, out, epoch); err != nil {
 		t.Fatal(err)
 	}
 
@@ -89,6 +89,42 @@ func TestTwoBuildsGiveTheSameBytes(t *testing.T) {
 
 	if !bytes.Equal(initramfs1, initramfs2) {
 		t.Error("two initramfs differ")
+	}
+}
+
+func TestImageIsPackedAgainWhenSomethingInItChanged(t *testing.T) {
+	if _, err := exec.LookPath("mksquashfs"); err != nil {
+		t.Skip("mksquashfs is not installed: make prepare")
+	}
+
+	output := filepath.Join(t.TempDir(), "image")
+
+	// Each step has the tree of all steps so far.
+	fs := tree.New()
+	steps := []struct {
+		name   string
+		change func()
+		epoch  int64
+		packs  bool
+	}{
+		{"the first time", func() { fs.Data("/file", []byte("a"), 0o644) }, epoch, true},
+		{"nothing", func() {}, epoch, false},
+		{"content", func() { fs.Data("/file", []byte("b"), 0o644) }, epoch, true},
+		{"a mode", func() { fs.Data("/file", []byte("b"), 0o755) }, epoch, true},
+		{"a link", func() { fs.Link("/link", "file") }, epoch, true},
+		{"the time", func() {}, epoch + 1, true},
+		{"a lost image", func() { os.Remove(output) }, epoch + 1, true},
+		{"a stop half-way", func() { os.Remove(output + ".key") }, epoch + 1, true},
+		{"nothing again", func() {}, epoch + 1, false},
+	}
+
+	for _, step := range steps {
+		step.change()
+
+		packed, err := image.Pack(t.Context(), fs, output, step.epoch)
+		if err != nil || packed != step.packs {
+			t.Errorf("%s: packed %t, %v, want %t", step.name, packed, err, step.packs)
+		}
 	}
 }
 

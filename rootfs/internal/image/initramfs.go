@@ -7,17 +7,16 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 
 	"github.com/dactyl-os/dactyl/rootfs/internal/cpio"
 	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
 )
 
-// RootImage is the name of the root filesystem's image inside the initramfs, which stage1 mounts.
-const RootImage = "rootfs.sqsh"
-
-// Initramfs writes two archives, one after the other, as the kernel accepts them: early compressed with xz, and then the root
-// image as it is, since it is compressed already.
-func Initramfs(ctx context.Context, early *tree.Tree, root, output string, epoch int64) error {
+// Initramfs writes two archives, one after the other, as the kernel accepts them: early compressed with xz, and then the
+// images as they are, since they are compressed already. An image lies where stage1 looks for what it mounts: that of the
+// root, whose place is "/", at /rootfs.sqsh, that of /usr/lib/modules at /rootfs/usr/lib/modules.sqsh.
+func Initramfs(ctx context.Context, early *tree.Tree, images map[string]string, output string, epoch int64) error {
 	file, err := os.Create(output + ".new")
 	if err != nil {
 		return err
@@ -28,11 +27,13 @@ func Initramfs(ctx context.Context, early *tree.Tree, root, output string, epoch
 		return fmt.Errorf("compress the initramfs: %w", err)
 	}
 
-	image := tree.New()
-	image.File(RootImage, root, 0o444)
+	packed := tree.New()
+	for place, image := range images {
+		packed.File(path.Join("/rootfs", place)+".sqsh", image, 0o444)
+	}
 
-	if err = errors.Join(cpio.Write(file, image.Entries(), epoch), file.Close()); err != nil {
-		return fmt.Errorf("add the root image: %w", err)
+	if err = errors.Join(cpio.Write(file, packed.Entries(), epoch), file.Close()); err != nil {
+		return fmt.Errorf("add the images: %w", err)
 	}
 
 	return os.Rename(output+".new", output)

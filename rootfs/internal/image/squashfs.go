@@ -18,16 +18,19 @@ import (
 	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
 )
 
-// Squashfs packs the tree; every time in it is epoch (seconds since 1970). Figures for the compression are in ADR 5.
+// packing is how squashfs images are compressed; figures are in ADR 5.
+const packing = "-b 128K -comp zstd -Xcompression-level 15"
+
+// Squashfs packs the tree; every time in it is epoch (seconds since 1970).
 func Squashfs(ctx context.Context, t *tree.Tree, output string, epoch int64) error {
 	if err := os.Remove(output); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 
 	at := strconv.FormatInt(epoch, 10)
-	cmd := exec.CommandContext(ctx, "mksquashfs", "-", output, "-tar", "-quiet", "-no-progress", "-reproducible",
-		"-no-xattrs", "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mkfs-time", at, "-all-time", at,
-		"-b", "128K", "-comp", "zstd", "-Xcompression-level", "15")
+	args := append([]string{"-", output, "-tar", "-quiet", "-no-progress", "-reproducible", "-no-xattrs",
+		"-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mkfs-time", at, "-all-time", at}, strings.Fields(packing)...)
+	cmd := exec.CommandContext(ctx, "mksquashfs", args...)
 	cmd.Env = withoutEpoch(os.Environ())
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 

@@ -11,8 +11,10 @@ import (
 func (s *Set) Index(list []Module) (map[string][]byte, error) {
 	var dep, alias, softdep bytes.Buffer
 
+	hard := s.hard()
+
 	for _, m := range list {
-		needed, err := s.needed(m)
+		needed, err := hard.Closure(m.Depends)
 		if err != nil {
 			return nil, err
 		}
@@ -39,16 +41,14 @@ func (s *Set) Index(list []Module) (map[string][]byte, error) {
 	}, nil
 }
 
-// needed gives what a module depends on for its symbols, in the order of loading.
-func (s *Set) needed(m Module) ([]Module, error) {
+// hard is the set with what modules need for their symbols only.
+func (s *Set) hard() *Set {
 	hard := &Set{modules: map[string]Module{}}
 
-	for name, other := range s.modules {
-		other.Before = nil
-		hard.modules[name] = other
+	for name, m := range s.modules {
+		m.Before = nil
+		hard.modules[name] = m
 	}
 
-	list, err := hard.Closure(m.Depends)
-
-	return list, err
+	return hard
 }

@@ -2,11 +2,9 @@
 package modules
 
 import (
-	"bytes"
 	"debug/elf"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,15 +65,11 @@ func Name(file string) string {
 }
 
 func read(path string) (Module, error) {
-	data, err := os.ReadFile(path)
+	file, err := elf.Open(path)
 	if err != nil {
 		return Module{}, err
 	}
-
-	file, err := elf.NewFile(bytes.NewReader(data))
-	if err != nil {
-		return Module{}, err
-	}
+	defer file.Close() //nolint:errcheck // only read
 
 	section := file.Section(".modinfo")
 	if section == nil {

@@ -72,8 +72,13 @@ func (p Program) options(arch string) (env, flags []string, err error) {
 		return nil, nil, err
 	}
 
-	// -buildid= : the identifier of a cgo program has the paths of its C flags in it.
-	ldflags := "-s -w -buildid="
+	ldflags := "-s -w"
+	if p.CGO || p.Race || !p.own() {
+		// The identifier of a cgo program has the paths of its C flags in it. By that of our own programs the go command sees
+		// that there is nothing to link again.
+		ldflags += " -buildid="
+	}
+
 	env = []string{"GOOS=linux", "GOARCH=" + arch, "GOFLAGS="}
 
 	if !p.Workspace {
@@ -100,6 +105,9 @@ func (p Program) options(arch string) (env, flags []string, err error) {
 
 	return env, append(flags, "-tags="+strings.Join(p.Tags, ","), "-ldflags="+ldflags), nil
 }
+
+// own tells programs of this repository from upstream ones, which are built once.
+func (p Program) own() bool { return strings.HasPrefix(p.Package, "./") }
 
 func compiler(arch, triple string) string {
 	if arch == runtime.GOARCH {

@@ -70,6 +70,8 @@ type Tree struct {
 	Directories []Directory       `yaml:"directories"`
 	Links       map[string]string `yaml:"links"`
 	Files       map[string]string `yaml:"files"`
+	// Images are directories that are packed apart and mounted into the root.
+	Images []string `yaml:"images"`
 }
 
 // Directory is a place in the root filesystem; the mode is octal, 0755 when empty.

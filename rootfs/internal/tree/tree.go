@@ -93,6 +93,25 @@ func (t *Tree) Only(part string) *Tree {
 	return only
 }
 
+// Split takes what is below a directory into a tree of its own; the directory stays, empty.
+func (t *Tree) Split(dir string) *Tree {
+	below := New()
+
+	for name, e := range t.entries {
+		rest, ok := strings.CutPrefix(name, clean(dir)+"/")
+		if !ok {
+			continue
+		}
+
+		delete(t.entries, name)
+
+		e.Path = rest
+		below.put(e)
+	}
+
+	return below
+}
+
 // Lookup gives the entry at a path.
 func (t *Tree) Lookup(name string) (Entry, bool) {
 	e, ok := t.entries[clean(name)]

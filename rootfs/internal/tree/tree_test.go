@@ -13,14 +13,34 @@ func TestEntriesAreSortedWithTheirDirectories(t *testing.T) {
 	fs.Data("/usr/bin/b", nil, 0o755)
 	fs.Data("usr/bin/a", nil, 0o755)
 
-	var paths []string
-	for _, e := range fs.Entries() {
-		paths = append(paths, e.Path)
+	if got, want := paths(fs), []string{"usr", "usr/bin", "usr/bin/a", "usr/bin/b"}; !slices.Equal(got, want) {
+		t.Errorf("paths are %v, want %v", got, want)
+	}
+}
+
+func TestSplitTakesWhatIsBelowADirectory(t *testing.T) {
+	fs := tree.New()
+	fs.Data("/usr/lib/modules/6.1/veth.ko", nil, 0o644)
+	fs.Data("/usr/lib/modules.conf", nil, 0o644)
+
+	below := fs.Split("/usr/lib/modules")
+
+	if got, want := paths(below), []string{"6.1", "6.1/veth.ko"}; !slices.Equal(got, want) {
+		t.Errorf("below are %v, want %v", got, want)
 	}
 
-	if want := []string{"usr", "usr/bin", "usr/bin/a", "usr/bin/b"}; !slices.Equal(paths, want) {
-		t.Errorf("paths are %v, want %v", paths, want)
+	if got, want := paths(fs), []string{"usr", "usr/lib", "usr/lib/modules", "usr/lib/modules.conf"}; !slices.Equal(got, want) {
+		t.Errorf("left are %v, want %v", got, want)
 	}
+}
+
+func paths(t *tree.Tree) []string {
+	var list []string
+	for _, e := range t.Entries() {
+		list = append(list, e.Path)
+	}
+
+	return list
 }
 
 func TestExecutablesAreFoundWhateverTheirModeAndName(t *testing.T) {

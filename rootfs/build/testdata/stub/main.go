@@ -19,7 +19,7 @@ func main() {
 	err := os.WriteFile("/written", nil, 0o644)
 	fmt.Printf("stub: write to the root: %v\n", err)
 
-	for _, path := range []string{"/dev/null", "/proc/1", "/sys/kernel"} {
+	for _, path := range []string{"/dev/null", "/proc/1", "/sys/kernel", "/usr/lib/modules/list"} {
 		_, err := os.Stat(path)
 		fmt.Printf("stub: %s: %v\n", path, err)
 	}
