@@ -39,6 +39,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/proto/storage"
 )
 
 // machineConfig is what the fake node runs with.
@@ -48,6 +49,8 @@ const machineConfig = "version: v1alpha1\nmachine:\n    type: worker\n    networ
 // 10.0.0.9 is down.
 type fake struct {
 	machine.UnimplementedMachineServiceServer
+	storage.UnimplementedStorageServiceServer
+	resets  []*machine.ResetRequest
 	applied []*machine.ApplyConfigurationRequest
 	logs    [][]string // of each call of Logs; all but the last break off
 	calls   int
@@ -116,6 +119,32 @@ func (f *fake) ApplyConfiguration(ctx context.Context, req *machine.ApplyConfigu
 	f.applied = append(f.applied, req)
 	return &machine.ApplyConfigurationResponse{Messages: each(ctx, func(md *common.Metadata) *machine.ApplyConfiguration {
 		return &machine.ApplyConfiguration{Metadata: md, Warnings: []string{"the hostname is short"}, ModeDetails: "Applied configuration without a reboot"}
+	})}, nil
+}
+
+// Reset refuses labels that the node does not have.
+func (f *fake) Reset(ctx context.Context, req *machine.ResetRequest) (*machine.ResetResponse, error) {
+	for _, p := range req.GetSystemPartitionsToWipe() {
+		if p.GetLabel() != "EPHEMERAL" {
+			return nil, status.Error(codes.FailedPrecondition, "/dev/vda has no partition "+p.GetLabel()+" (it has META, STATE, EPHEMERAL)")
+		}
+	}
+	f.resets = append(f.resets, req)
+	return &machine.ResetResponse{Messages: each(ctx, func(md *common.Metadata) *machine.Reset { return &machine.Reset{Metadata: md, ActorId: "actor"} })}, nil
+}
+
+func (f *fake) Disks(ctx context.Context, _ *emptypb.Empty) (*storage.DisksResponse, error) {
+	return &storage.DisksResponse{Messages: each(ctx, func(md *common.Metadata) *storage.Disks {
+		if md.GetError() != "" {
+			return &storage.Disks{Metadata: md}
+		}
+		return &storage.Disks{Metadata: md, Disks: []*storage.Disk{
+			{
+				DeviceName: "/dev/nvme0n1", Name: "nvme0n1", Model: "Fast 1 ", Serial: "F-1", Size: 512110190592, Type: storage.Disk_NVME,
+				Uuid: "0a1b", Wwid: "eui.0025", BusPath: "/pci0000:00/0000:00:04.0/nvme/nvme0/nvme0n1", Subsystem: "/sys/class/block", SystemDisk: true,
+			},
+			{DeviceName: "/dev/sr0", Name: "sr0", Size: 4096, Type: storage.Disk_CD, Modalias: "scsi:t-0x05", Readonly: true},
+		}}
 	})}, nil
 }
 
@@ -210,6 +239,7 @@ func start(t *testing.T, f *fake) {
 		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
 	})))
 	machine.RegisterMachineServiceServer(s, f)
+	storage.RegisterStorageServiceServer(s, f)
 	cosiapi.RegisterStateServer(s, server.NewState(states(t)))
 	go s.Serve(l) //nolint:errcheck
 	t.Cleanup(s.Stop)

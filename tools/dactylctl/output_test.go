@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,8 +23,15 @@ func TestOutput(t *testing.T) {
 			{"get", "links", "eth0", "-o", "jsonpath={.spec.hardwareAddr} {.metadata.id}"}, {"get", "mc", "-o", "jsonpath={.spec}"},
 			{"get", "nothing"}, {"get", "lin"}, {"get", "as"}, {"get", "links", "eth9"}, {"get", "links", "-o", "xml"},
 		},
-		"etcd":   {{"-n", "10.0.0.1", "etcd", "status"}, {"etcd", "remove-member", "xyz"}, {"-n", "10.0.0.1,10.0.0.2", "etcd", "defrag"}},
-		"logs":   {{"logs", "etcd"}, {"-n", "10.0.0.1,10.0.0.2", "logs", "etcd"}},
+		"etcd":  {{"-n", "10.0.0.1", "etcd", "status"}, {"etcd", "remove-member", "xyz"}, {"-n", "10.0.0.1,10.0.0.2", "etcd", "defrag"}},
+		"logs":  {{"logs", "etcd"}, {"-n", "10.0.0.1,10.0.0.2", "logs", "etcd"}},
+		"disks": {{"-n", "10.0.0.1,10.0.0.9", "disks"}, {"-n", "10.0.0.1", "disks", "-o", "yaml"}, {"disks", "-o", "json"}, {"disks", "-o", "xml"}},
+		"reset": {
+			{"-n", "10.0.0.1", "reset", "--wait=false"}, {"reset", "--wait=false", "--system-labels-to-wipe=EPHEMERAL,BOOTX"},
+			{"reset", "--wipe-mode", "everything"}, {"reset", "--wipe-mode=user-disks"}, {"reset", "--wipe-mode=user-disks", "--system-labels-to-wipe=STATE"},
+			{"reset", "--wipe-mode=system-disk", "--user-disks-to-wipe=/dev/vdb,/dev/vdc"}, {"reset", "now"},
+			{"__complete", "reset", "--wipe-mode", ""}, {"__complete", "reset", "--user-disks-to-wipe", ""},
+		},
 		"fanout": {{"-n", "10.0.0.1,10.0.0.2,10.0.0.9,10.0.0.3", "version", "--short"}},
 		"input":  {{"apply-config"}, {"patch", "mc"}, {"patch", "links", "-p", "{}"}, {"meta", "write", "0x100", "x"}, {"reboot", "-m", "soft"}, {"validate", "-c", "x"}, {"list", "-t", "x"}, {"processes", "-s", "size"}},
 	} {
@@ -88,6 +96,22 @@ func TestPatchAndEdit(t *testing.T) {
 	t.Setenv("EDITOR", "sed -i 's/^    type:/    tipe:/'")
 	if got := session(t, "edit", "mc"); !strings.Contains(got, "nothing was applied") || len(f.applied) != 2 {
 		t.Error(got)
+	}
+}
+
+func TestResetSendsItsFlags(t *testing.T) {
+	f := &fake{}
+	start(t, f)
+	session(t, "reset", "--wait=false")
+	session(t, "reset", "--wait=false", "--graceful=false", "--reboot", "--system-labels-to-wipe=EPHEMERAL", "--user-disks-to-wipe=/dev/vdb,/dev/vdc")
+	session(t, "reset", "--wait=false", "--wipe-mode=user-disks", "--user-disks-to-wipe", "/dev/vdb")
+	var got strings.Builder
+	for _, req := range f.resets {
+		fmt.Fprintln(&got, req.GetGraceful(), req.GetReboot(), req.GetMode(), req.GetUserDisksToWipe(), len(req.GetSystemPartitionsToWipe()), req.GetSystemPartitionsToWipe())
+	}
+	want := "true false ALL [] 0 []\nfalse true ALL [/dev/vdb /dev/vdc] 1 [label:\"EPHEMERAL\" wipe:true]\ntrue false USER_DISKS [/dev/vdb] 0 []\n"
+	if text := strings.ReplaceAll(got.String(), "  ", " "); text != want {
+		t.Errorf("%s, want %s", text, want)
 	}
 }
 

@@ -86,7 +86,7 @@ type action struct {
 	doing string
 	ask   func(context.Context, *client.Client) error
 	// done looks at a node once and says what it is doing now.
-	done func(ctx context.Context, c *client.Client, bootID string) (doing string, done bool)
+	done func(ctx context.Context, c *client.Client, node, bootID string) (doing string, done bool)
 }
 
 func (a *app) takeAway(cmd *cobra.Command, f waitFlags, act action) error {
@@ -100,7 +100,7 @@ func (a *app) takeAway(cmd *cobra.Command, f waitFlags, act action) error {
 		)
 		for i, node := range c.Targets() {
 			wg.Go(func() {
-				if err := takeAwayNode(c.ToNode(ctx, node), c, node, f, act, board); err != nil {
+				if err := a.takeAwayNode(c.ToNode(ctx, node), c, node, f, act, board); err != nil {
 					failed[i] = atNode(node, err)
 				}
 			})
@@ -110,7 +110,7 @@ func (a *app) takeAway(cmd *cobra.Command, f waitFlags, act action) error {
 	})
 }
 
-func takeAwayNode(ctx context.Context, c *client.Client, node string, f waitFlags, act action, board *progress.Board) error {
+func (a *app) takeAwayNode(ctx context.Context, c *client.Client, node string, f waitFlags, act action, board *progress.Board) error {
 	before := ""
 	if f.wait {
 		var err error
@@ -126,24 +126,40 @@ func takeAwayNode(ctx context.Context, c *client.Client, node string, f waitFlag
 		return nil
 	}
 	for {
-		doing, done := act.done(ctx, c, before)
+		doing, done := act.done(ctx, c, node, before)
 		board.Set(node, doing)
 		if done {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
+			if f.debug {
+				a.kernelLog(ctx, c, node)
+			}
 			return fmt.Errorf("not done after %s: the node is %s", f.timeout, doing)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
 
+// kernelLog prints what the kernel of a node that did not get there says, if it still answers.
+func (a *app) kernelLog(ctx context.Context, c *client.Client, node string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quickly)
+	defer cancel()
+	stream, err := c.Machine.Dmesg(ctx, &machine.DmesgRequest{})
+	if err == nil {
+		err = copyData(c, stream, a.err)
+	}
+	if err != nil {
+		fmt.Fprintf(a.err, "%s: no kernel log: %s\n", node, status.Convert(err).Message())
+	}
+}
+
 // look bounds one look at a node that is going away or coming back.
 const look = 3 * time.Second
 
-// bootID tells one start of the machine from another. Who may reboot a node
-// but not read its files takes the birth of a resource that init makes at start.
+// bootID tells one start of the machine from another. Who may not read its files,
+// as nobody may in maintenance mode, takes the birth of a resource that init makes at start.
 func bootID(ctx context.Context, c *client.Client) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, look)
 	defer cancel()
@@ -153,7 +169,7 @@ func bootID(ctx context.Context, c *client.Client) (string, error) {
 	}
 	var id strings.Builder
 	err = copyData(c, stream, &id)
-	if status.Code(err) != codes.PermissionDenied {
+	if code := status.Code(err); code != codes.PermissionDenied && code != codes.Unimplemented {
 		return strings.TrimSpace(id.String()), err
 	}
 	items, err := fetch(ctx, c, machineStatus())
@@ -167,11 +183,17 @@ func machineStatus() resource.Metadata {
 	return resource.NewMetadata("runtime", "MachineStatuses.runtime.talos.dev", "machine", resource.VersionUndefined)
 }
 
-func backAfter(ctx context.Context, c *client.Client, before string) (string, bool) {
+// What a node that was taken away is doing.
+const (
+	away          = "away"
+	inMaintenance = "back, in maintenance mode"
+)
+
+func backAfter(ctx context.Context, c *client.Client, _, before string) (string, bool) {
 	now, err := bootID(ctx, c)
 	switch {
 	case err != nil:
-		return "away", false
+		return away, false
 	case now == before:
 		return "going down", false
 	}
@@ -180,14 +202,14 @@ func backAfter(ctx context.Context, c *client.Client, before string) (string, bo
 	case ready && stage == "running":
 		return "back and ready", true
 	case stage == "maintenance":
-		return "back, in maintenance mode", true
+		return inMaintenance, true
 	case stage == "":
 		return "starting", false
 	}
 	return stage, false
 }
 
-func goneAfter(ctx context.Context, c *client.Client, before string) (string, bool) {
+func goneAfter(ctx context.Context, c *client.Client, _, before string) (string, bool) {
 	now, err := bootID(ctx, c)
 	switch {
 	case err == nil && now != before:

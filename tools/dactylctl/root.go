@@ -44,10 +44,10 @@ func (a *app) root() *cobra.Command {
 	a.complete(cmd, "nodes", func(string) []string { return a.nodeNames(cmd.Context()) })
 
 	cmd.AddCommand(
-		a.applyConfigCommand(), a.bootstrapCommand(), a.clusterCommand(), a.configCommand(), a.copyCommand(), a.dmesgCommand(),
+		a.applyConfigCommand(), a.bootstrapCommand(), a.clusterCommand(), a.configCommand(), a.copyCommand(), a.disksCommand(), a.dmesgCommand(),
 		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(),
 		a.listCommand(), a.logsCommand(), a.machineConfigCommand(), a.memoryCommand(), a.metaCommand(),
-		a.mountsCommand(), a.patchCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(),
+		a.mountsCommand(), a.patchCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(), a.resetCommand(),
 		a.serviceCommand(), a.shutdownCommand(), a.statsCommand(), a.timeCommand(), a.usageCommand(),
 		a.validateCommand(), a.versionCommand(),
 	)
@@ -141,6 +141,18 @@ func onlyNode(c *client.Client, err error) error {
 
 // insecureFlags adds the flags of commands that work in maintenance mode.
 func (a *app) insecureFlags(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&a.options.Insecure, "insecure", "i", false, "talk to a node in maintenance mode, without certificates")
+	cmd.Flags().BoolVarP(&a.options.Insecure, "insecure", "i", false, insecureUsage)
+	a.fingerprintFlag(cmd)
+}
+
+const insecureUsage = "talk to a node in maintenance mode, without certificates"
+
+// insecureFlag is insecureFlags for a command that takes no -i.
+func (a *app) insecureFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.options.Insecure, "insecure", false, insecureUsage)
+	a.fingerprintFlag(cmd)
+}
+
+func (a *app) fingerprintFlag(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&a.options.Fingerprints, "cert-fingerprint", nil, "accept only a node whose certificate has one of these fingerprints (with --insecure)")
 }
