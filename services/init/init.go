@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ import (
 const (
 	manifestDir = "usr/share/dactyl/services"
 	logDir      = "var/log/dactyl"
+	// memoryLogs is where logs go when /var has to be given up.
+	memoryLogs = "log"
 	// stopTimeout is longer than the services' own way down.
 	stopTimeout = "45s"
 )
@@ -110,7 +113,9 @@ func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 	n := node.New(env.Log, runner, manifests)
 
 	machineapi.RegisterMachineServiceServer(env.Server(), api.New(n, runner, env.Path(logDir), env.Root))
-	initv1.RegisterInitServiceServer(env.Server(), api.NewLocal(n))
+	initv1.RegisterInitServiceServer(env.Server(), api.NewLocal(n, func() error {
+		return runner.MoveLogs(filepath.Join(env.RunDir, memoryLogs))
+	}))
 
 	env.Go("reaper", reaper.Run)
 	env.Go("socket", func(context.Context) error { return process.OpenToDaemons(env.Socket(env.Name)) })

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
@@ -32,6 +35,13 @@ type Machine struct {
 	// Resetting is written when disks are marked: the daemon's end ends the reset.
 	Resetting string
 }
+
+// On the way down: how long to wait for init's answer, and for others to let go of what is to be wiped. Wiping takes a
+// second; init gives 17.
+const (
+	askWithin     = 3 * time.Second
+	unmountWithin = 11 * time.Second
+)
 
 // Wish is what a reset shall wipe.
 type Wish struct {
@@ -88,20 +98,18 @@ func Plan(disks []disk.Disk, in *machine.ResetRequest) (Wish, error) {
 		}
 	}
 
-	if in.GetMode() != machine.ResetRequest_SYSTEM_DISK {
-		for _, path := range in.GetUserDisksToWipe() {
-			if err := wish.userDisk(disks, system, path); err != nil {
-				return wish, err
-			}
+	if err := consistent(in); err != nil {
+		return wish, err
+	}
+
+	for _, path := range in.GetUserDisksToWipe() {
+		if err := wish.userDisk(disks, system, path); err != nil {
+			return wish, err
 		}
 	}
 
 	switch {
 	case in.GetMode() == machine.ResetRequest_USER_DISKS:
-		if len(in.GetUserDisksToWipe()) == 0 {
-			return wish, errors.New("no user disks are named")
-		}
-
 		return wish, nil
 	case system == nil:
 		return wish, errNoSystemDisk
@@ -122,7 +130,27 @@ func Plan(disks []disk.Disk, in *machine.ResetRequest) (Wish, error) {
 		}
 	}
 
+	if len(wish.Marks[system.Path]) == 0 {
+		return wish, errors.New("none of the partitions named is to be wiped")
+	}
+
 	return wish, nil
+}
+
+// consistent refuses what the mode would leave out silently.
+func consistent(in *machine.ResetRequest) error {
+	disks, labels := len(in.GetUserDisksToWipe()) > 0, len(in.GetSystemPartitionsToWipe()) > 0
+
+	switch {
+	case in.GetMode() == machine.ResetRequest_USER_DISKS && labels:
+		return errors.New("wiping only user disks and partitions of the system disk exclude each other")
+	case in.GetMode() == machine.ResetRequest_USER_DISKS && !disks:
+		return errors.New("no user disks are named")
+	case in.GetMode() == machine.ResetRequest_SYSTEM_DISK && disks:
+		return errors.New("wiping only the system disk and user disks exclude each other")
+	}
+
+	return nil
 }
 
 func (w *Wish) userDisk(disks []disk.Disk, system *disk.Disk, path string) error {
@@ -135,6 +163,8 @@ func (w *Wish) userDisk(disks []disk.Disk, system *disk.Disk, path string) error
 		case d.Path != path:
 		case d.ReadOnly || d.CDROM:
 			return fmt.Errorf("%s cannot be written to", path)
+		case d.Mount != "":
+			return fmt.Errorf("%s is in use: it is mounted at %s", path, d.Mount)
 		case d.Content == disk.GPT && len(d.Parts) > 0:
 			w.Marks[path] = nil
 
@@ -154,14 +184,7 @@ func (m *Machine) mark(wish Wish) error {
 		return err
 	}
 
-	for path, parts := range wish.Marks {
-		if err := m.System.Mark(path, true, parts...); err != nil {
-			return err
-		}
-
-		m.Log.Info("reset", "disk", path, "partitions", parts)
-	}
-
+	// What cannot be marked goes first: a disk that turns out to be in use ends the reset before it began.
 	for _, path := range wish.Wipe {
 		if err := m.System.WipeDisk(path); err != nil {
 			return err
@@ -170,10 +193,18 @@ func (m *Machine) mark(wish Wish) error {
 		m.Log.Info("reset", "disk", path)
 	}
 
+	for path, parts := range wish.Marks {
+		if err := m.System.Mark(path, true, parts...); err != nil {
+			return err
+		}
+
+		m.Log.Info("reset", "disk", path, "partitions", parts)
+	}
+
 	return nil
 }
 
-// leaveEtcd has this node's member leave, where there is one.
+// leaveEtcd has this node's member leave, where there is one. The last member of a cluster does not.
 func (m *Machine) leaveEtcd(ctx context.Context) error {
 	if !m.Runs("etcdd") {
 		return nil
@@ -185,6 +216,43 @@ func (m *Machine) leaveEtcd(ctx context.Context) error {
 	}
 
 	_, err = machine.NewMachineServiceClient(conn).EtcdLeaveCluster(ctx, &machine.EtcdLeaveClusterRequest{})
+	if status.Code(err) == codes.NotFound {
+		return nil // it was never bootstrapped, or has left already
+	}
+
+	return err
+}
+
+// unmount tries until nobody uses the mount any more.
+func (m *Machine) unmount(ctx context.Context, target string) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+
+	for {
+		err := m.System.UnmountAt(target)
+		if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// releaseLogs has init write its logs, which are on EPHEMERAL, to memory.
+func (m *Machine) releaseLogs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+
+	conn, err := m.Dial("init")
+	if err != nil {
+		return err
+	}
+
+	_, err = initv1.NewInitServiceClient(conn).Release(ctx, &initv1.ReleaseRequest{})
 
 	return err
 }
@@ -234,17 +302,28 @@ func (m *Machine) finish(ctx context.Context) error {
 		return err
 	}
 
+	if err := m.releaseLogs(ctx); err != nil {
+		m.Log.Warn("init keeps its logs where they are", "error", err)
+	}
+
+	// The other daemons are going down, too, and hold files until then.
+	ctx, cancel := context.WithTimeout(ctx, unmountWithin)
+	defer cancel()
+
 	for _, d := range disks {
 		for _, p := range d.Parts {
 			if !p.Wipe || p.Mount == "" {
 				continue
 			}
 
-			if err := m.System.UnmountAt(p.Mount); err != nil {
-				return fmt.Errorf("unmount %s: %w", p.Mount, err)
+			// What stays busy does not keep the rest from being wiped.
+			if err := m.unmount(ctx, p.Mount); err != nil {
+				m.Log.Warn("the next start wipes what is in use", "mount", p.Mount, "error", err)
 			}
 		}
 	}
+
+	ctx = context.WithoutCancel(ctx)
 
 	if disks, err = m.System.Disks(); err != nil {
 		return err

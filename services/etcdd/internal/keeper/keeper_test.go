@@ -147,6 +147,10 @@ func TestBootstrapTwice(t *testing.T) {
 
 	k.Set(c.nodes[0].spec.Input)
 
+	if err := k.Leave(t.Context()); !errors.Is(err, keeper.ErrNoMember) {
+		t.Errorf("leave before the bootstrap: %v", err)
+	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 
@@ -166,6 +170,10 @@ func TestBootstrapTwice(t *testing.T) {
 
 	if err := k.Bootstrap(t.Context()); !errors.Is(err, keeper.ErrNotEmpty) {
 		t.Errorf("second bootstrap: %v", err)
+	}
+
+	if err := k.Leave(t.Context()); !errors.Is(err, keeper.ErrOnlyMember) || k.Member() == nil {
+		t.Errorf("the only member leaves: %v", err)
 	}
 
 	restarts(t, c, k)

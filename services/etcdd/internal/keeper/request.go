@@ -17,6 +17,8 @@ var (
 	ErrNotControlPlane = errors.New("etcd runs on control plane nodes only")
 	ErrNotReady        = errors.New("etcd cannot start yet")
 	ErrNotRunning      = errors.New("etcd is not running")
+	ErrNoMember        = errors.New("this node is no member of an etcd cluster")
+	ErrOnlyMember      = errors.New("this node is the only member of the etcd cluster: its data would be lost")
 )
 
 const (
@@ -100,11 +102,24 @@ func (k *Keeper) awaitBack(ctx context.Context) {
 	}
 }
 
-// Leave takes this node off the member list, stops the member and removes its data.
+// Leave takes this node off the member list, stops the member and removes its data. The last member cannot leave.
 func (k *Keeper) Leave(ctx context.Context) error {
 	m, err := k.Running(ctx)
 	if err != nil {
+		if state, note, e := k.data().State(); e == nil && state == plan.DataNone && note.Intent == plan.IntentNone {
+			return fmt.Errorf("%w: %s", ErrNoMember, k.Status().Message)
+		}
+
 		return err
+	}
+
+	list, err := m.Client().MemberList(ctx)
+	if err != nil {
+		return fmt.Errorf("list etcd members: %w", err)
+	}
+
+	if len(list.Members) == 1 {
+		return ErrOnlyMember
 	}
 
 	k.mu.Lock()

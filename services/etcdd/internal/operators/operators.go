@@ -185,8 +185,10 @@ func asStatus(err error) error {
 	case errors.Is(err, keeper.ErrNotEmpty):
 		return status.Error(codes.AlreadyExists, err.Error())
 	case errors.Is(err, keeper.ErrClusterExists), errors.Is(err, keeper.ErrNotControlPlane), errors.Is(err, keeper.ErrNotRunning),
-		errors.Is(err, keeper.ErrNotReady):
+		errors.Is(err, keeper.ErrNotReady), errors.Is(err, keeper.ErrOnlyMember):
 		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, keeper.ErrNoMember):
+		return status.Error(codes.NotFound, err.Error())
 	case errors.As(err, &known):
 		return status.Error(known.Code(), err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

@@ -16,11 +16,12 @@ import (
 // Local serves init's own API to the other daemons.
 type Local struct {
 	initv1.UnimplementedInitServiceServer
-	node *node.Node
+	node    *node.Node
+	release func() error
 }
 
-// NewLocal makes the local server.
-func NewLocal(n *node.Node) *Local { return &Local{node: n} }
+// NewLocal makes the local server; release lets go of the disk that /var is on.
+func NewLocal(n *node.Node, release func() error) *Local { return &Local{node: n, release: release} }
 
 // Publish adds a daemon's event to the node's stream.
 func (l *Local) Publish(_ context.Context, in *initv1.PublishRequest) (*initv1.PublishResponse, error) {
@@ -34,6 +35,19 @@ func (l *Local) Publish(_ context.Context, in *initv1.PublishRequest) (*initv1.P
 	}
 
 	return &initv1.PublishResponse{}, nil
+}
+
+// Release lets go of /var once the node is going down.
+func (l *Local) Release(context.Context, *initv1.ReleaseRequest) (*initv1.ReleaseResponse, error) {
+	if l.node.Asked() == nil {
+		return nil, status.Error(codes.FailedPrecondition, "the node is not going down")
+	}
+
+	if err := l.release(); err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+
+	return &initv1.ReleaseResponse{}, nil
 }
 
 // Report takes a daemon's word about itself.

@@ -214,6 +214,78 @@ func (*ReportResponse) Descriptor() ([]byte, []int) {
 	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{3}
 }
 
+type ReleaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRequest) Reset() {
+	*x = ReleaseRequest{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRequest) ProtoMessage() {}
+
+func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{4}
+}
+
+type ReleaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseResponse) Reset() {
+	*x = ReleaseResponse{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseResponse) ProtoMessage() {}
+
+func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{5}
+}
+
 var File_local_dactyl_init_v1_init_proto protoreflect.FileDescriptor
 
 const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
@@ -227,10 +299,13 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\tR\aservice\"\x10\n" +
-	"\x0eReportResponse2\xb9\x01\n" +
+	"\x0eReportResponse\"\x10\n" +
+	"\x0eReleaseRequest\"\x11\n" +
+	"\x0fReleaseResponse2\x92\x02\n" +
 	"\vInitService\x12T\n" +
 	"\aPublish\x12\x1e.dactyl.init.v1.PublishRequest\x1a\x1f.dactyl.init.v1.PublishResponse\"\b\x8a\xb5\x18\x04init\x12T\n" +
-	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\v\x8a\xb5\x18\x04init\x90\x02\x02B?Z=github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1;initv1b\x06proto3"
+	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\v\x8a\xb5\x18\x04init\x90\x02\x02\x12W\n" +
+	"\aRelease\x12\x1e.dactyl.init.v1.ReleaseRequest\x1a\x1f.dactyl.init.v1.ReleaseResponse\"\v\x8a\xb5\x18\x04init\x90\x02\x02B?Z=github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1;initv1b\x06proto3"
 
 var (
 	file_local_dactyl_init_v1_init_proto_rawDescOnce sync.Once
@@ -244,22 +319,26 @@ func file_local_dactyl_init_v1_init_proto_rawDescGZIP() []byte {
 	return file_local_dactyl_init_v1_init_proto_rawDescData
 }
 
-var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_local_dactyl_init_v1_init_proto_goTypes = []any{
 	(*PublishRequest)(nil),  // 0: dactyl.init.v1.PublishRequest
 	(*PublishResponse)(nil), // 1: dactyl.init.v1.PublishResponse
 	(*ReportRequest)(nil),   // 2: dactyl.init.v1.ReportRequest
 	(*ReportResponse)(nil),  // 3: dactyl.init.v1.ReportResponse
-	(*anypb.Any)(nil),       // 4: google.protobuf.Any
+	(*ReleaseRequest)(nil),  // 4: dactyl.init.v1.ReleaseRequest
+	(*ReleaseResponse)(nil), // 5: dactyl.init.v1.ReleaseResponse
+	(*anypb.Any)(nil),       // 6: google.protobuf.Any
 }
 var file_local_dactyl_init_v1_init_proto_depIdxs = []int32{
-	4, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
+	6, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
 	0, // 1: dactyl.init.v1.InitService.Publish:input_type -> dactyl.init.v1.PublishRequest
 	2, // 2: dactyl.init.v1.InitService.Report:input_type -> dactyl.init.v1.ReportRequest
-	1, // 3: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
-	3, // 4: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
-	3, // [3:5] is the sub-list for method output_type
-	1, // [1:3] is the sub-list for method input_type
+	4, // 3: dactyl.init.v1.InitService.Release:input_type -> dactyl.init.v1.ReleaseRequest
+	1, // 4: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
+	3, // 5: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
+	5, // 6: dactyl.init.v1.InitService.Release:output_type -> dactyl.init.v1.ReleaseResponse
+	4, // [4:7] is the sub-list for method output_type
+	1, // [1:4] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
@@ -276,7 +355,7 @@ func file_local_dactyl_init_v1_init_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_dactyl_init_v1_init_proto_rawDesc), len(file_local_dactyl_init_v1_init_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	InitService_Publish_FullMethodName = "/dactyl.init.v1.InitService/Publish"
 	InitService_Report_FullMethodName  = "/dactyl.init.v1.InitService/Report"
+	InitService_Release_FullMethodName = "/dactyl.init.v1.InitService/Release"
 )
 
 // InitServiceClient is the client API for InitService service.
@@ -36,6 +37,8 @@ type InitServiceClient interface {
 	// Report tells what the calling daemon waits for although its process runs, as etcdd does before its bootstrap.
 	// `service` shows it until the daemon reports Running, or ends.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
+	// Release has init let go of /var on the way down, so that diskd can unmount and wipe it: logs go on in memory.
+	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
 
 type initServiceClient struct {
@@ -66,6 +69,16 @@ func (c *initServiceClient) Report(ctx context.Context, in *ReportRequest, opts 
 	return out, nil
 }
 
+func (c *initServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseResponse)
+	err := c.cc.Invoke(ctx, InitService_Release_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InitServiceServer is the server API for InitService service.
 // All implementations must embed UnimplementedInitServiceServer
 // for forward compatibility.
@@ -77,6 +90,8 @@ type InitServiceServer interface {
 	// Report tells what the calling daemon waits for although its process runs, as etcdd does before its bootstrap.
 	// `service` shows it until the daemon reports Running, or ends.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// Release has init let go of /var on the way down, so that diskd can unmount and wipe it: logs go on in memory.
+	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedInitServiceServer()
 }
 
@@ -92,6 +107,9 @@ func (UnimplementedInitServiceServer) Publish(context.Context, *PublishRequest) 
 }
 func (UnimplementedInitServiceServer) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
+}
+func (UnimplementedInitServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
 }
 func (UnimplementedInitServiceServer) mustEmbedUnimplementedInitServiceServer() {}
 func (UnimplementedInitServiceServer) testEmbeddedByValue()                     {}
@@ -150,6 +168,24 @@ func _InitService_Report_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InitService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InitServiceServer).Release(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InitService_Release_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InitServiceServer).Release(ctx, req.(*ReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InitService_ServiceDesc is the grpc.ServiceDesc for InitService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +200,10 @@ var InitService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Report",
 			Handler:    _InitService_Report_Handler,
+		},
+		{
+			MethodName: "Release",
+			Handler:    _InitService_Release_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
