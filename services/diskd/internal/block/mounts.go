@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 )
 
 // Mounted is a line of mountinfo.
@@ -32,6 +35,34 @@ func (s *System) mounts() (map[string]Mounted, error) {
 	}
 
 	return out, nil
+}
+
+// MountsOver gives the targets of every mount of some partitions, and of what is mounted below those: the last mounted first,
+// as they can be unmounted.
+func (s *System) MountsOver(parts []disk.Part) ([]string, error) {
+	data, err := os.ReadFile(s.Mountinfo)
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+
+	return mountsOver(parseMountinfo(string(data)), parts), nil
+}
+
+func mountsOver(all []Mounted, parts []disk.Part) []string {
+	var out []string
+
+	for _, m := range all {
+		ours := slices.ContainsFunc(parts, func(p disk.Part) bool { return devno(p.Major, p.Minor) == m.Dev })
+		below := slices.ContainsFunc(out, func(target string) bool { return strings.HasPrefix(m.Target, target+"/") })
+
+		if ours || below {
+			out = append(out, m.Target)
+		}
+	}
+
+	slices.Reverse(out)
+
+	return out
 }
 
 // parseMountinfo reads proc_pid_mountinfo(5).

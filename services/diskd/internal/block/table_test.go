@@ -3,11 +3,14 @@ package block
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/siderolabs/go-blockdevice/v2/partitioning/gpt"
+
+	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 )
 
 // memory is a disk in memory that remembers its writes; nothing of it is real.
@@ -172,5 +175,20 @@ func TestParseMountinfo(t *testing.T) {
 	if len(got) != 2 || got[0].Dev != "254:5" || got[0].Target != "/system/state" || got[0].Options[1] != "nosuid" ||
 		got[1].Target != "/var/a b" || got[1].Source != "/dev/vda6" || got[1].Type != "ext4" {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestMountsOver(t *testing.T) {
+	all := parseMountinfo(`1 0 0:1 / / rw - rootfs none rw
+2 1 254:5 / /system/state rw - ext4 /dev/vda5 rw
+3 1 254:6 / /var rw - ext4 /dev/vda6 rw
+4 3 254:17 / /var/lib/extra rw - ext4 /dev/vdb1 rw
+5 1 254:6 /lib /opt rw - ext4 /dev/vda6 rw
+6 1 0:9 / /various rw - tmpfs none rw
+`)
+	got := mountsOver(all, []disk.Part{{Major: 254, Minor: 6}})
+
+	if want := []string{"/opt", "/var/lib/extra", "/var"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

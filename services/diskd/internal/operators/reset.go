@@ -223,6 +223,20 @@ func (m *Machine) leaveEtcd(ctx context.Context) error {
 	return err
 }
 
+func marked(disks []disk.Disk) []disk.Part {
+	var parts []disk.Part
+
+	for _, d := range disks {
+		for _, p := range d.Parts {
+			if p.Wipe {
+				parts = append(parts, p)
+			}
+		}
+	}
+
+	return parts
+}
+
 // unmount tries until nobody uses the mount any more.
 func (m *Machine) unmount(ctx context.Context, target string) error {
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -310,16 +324,15 @@ func (m *Machine) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, unmountWithin)
 	defer cancel()
 
-	for _, d := range disks {
-		for _, p := range d.Parts {
-			if !p.Wipe || p.Mount == "" {
-				continue
-			}
+	targets, err := m.System.MountsOver(marked(disks))
+	if err != nil {
+		return err
+	}
 
-			// What stays busy does not keep the rest from being wiped.
-			if err := m.unmount(ctx, p.Mount); err != nil {
-				m.Log.Warn("the next start wipes what is in use", "mount", p.Mount, "error", err)
-			}
+	for _, target := range targets {
+		// What stays busy does not keep the rest from being wiped.
+		if err := m.unmount(ctx, target); err != nil {
+			m.Log.Warn("the next start wipes what is in use", "mount", target, "error", err)
 		}
 	}
 
