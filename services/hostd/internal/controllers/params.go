@@ -4,19 +4,15 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 
 	"github.com/cosi-project/runtime/pkg/controller"
-	"github.com/cosi-project/runtime/pkg/safe"
-	"github.com/cosi-project/runtime/pkg/state"
-	"github.com/siderolabs/gen/optional"
 	"go.uber.org/zap"
 
 	machineconfig "github.com/dactyl-os/dactyl/proto/config"
-	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/sysctl"
 )
@@ -40,9 +36,7 @@ func (*Params) Name() string { return "hostd.Params" }
 
 // Inputs of the controller.
 func (*Params) Inputs() []controller.Input {
-	return []controller.Input{{
-		Namespace: config.NamespaceName, Type: config.MachineConfigType, ID: optional.Some(config.ActiveID), Kind: controller.InputWeak,
-	}}
+	return []controller.Input{reconcile.MachineConfigInput()}
 }
 
 // Outputs of the controller.
@@ -80,22 +74,12 @@ func (c *Params) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) e
 }
 
 func (c *Params) step(ctx context.Context, r controller.Runtime) error {
-	machine := &machineconfig.MachineConfig{}
-
-	res, err := safe.ReaderGetByID[*config.MachineConfig](ctx, r, config.ActiveID)
-	if err != nil && !state.IsNotFoundError(err) {
-		return fmt.Errorf("get machine configuration: %w", err)
+	parsed, err := reconcile.MachineConfig(ctx, r)
+	if err != nil {
+		return err
 	}
 
-	if err == nil {
-		parsed, err := machineconfig.Load(res.TypedSpec().Data)
-		if err != nil {
-			return fmt.Errorf("load machine configuration: %w", err)
-		}
-
-		machine = parsed.Machine()
-	}
-
+	machine := parsed.Machine()
 	defaults, specs := c.defaults(), sysctl.Wanted(machine)
 
 	wanted := maps.Clone(defaults)

@@ -8,14 +8,12 @@ import (
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/controller"
-	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/safe"
-	"github.com/siderolabs/gen/optional"
 	"go.uber.org/zap"
 
-	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	timeres "github.com/dactyl-os/dactyl/proto/resource/time"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/timed/internal/discipline"
 	"github.com/dactyl-os/dactyl/services/timed/internal/sntp"
@@ -58,14 +56,8 @@ func (*Sync) Name() string { return "time.SyncController" }
 // Inputs implements controller.Controller.
 func (*Sync) Inputs() []controller.Input {
 	return []controller.Input{
-		{
-			Namespace: network.NamespaceName, Type: network.TimeServerStatusType,
-			ID: optional.Some[resource.ID](network.TimeServerID), Kind: controller.InputWeak,
-		},
-		{
-			Namespace: config.NamespaceName, Type: config.MachineConfigType,
-			ID: optional.Some[resource.ID](config.ActiveID), Kind: controller.InputWeak,
-		},
+		reconcile.Input(network.NamespaceName, network.TimeServerStatusType, network.TimeServerID),
+		reconcile.MachineConfigInput(),
 	}
 }
 

@@ -66,17 +66,3 @@ func TestTake(t *testing.T) {
 		t.Error("synced although the step failed")
 	}
 }
-
-func TestParseConfig(t *testing.T) {
-	got, err := parseConfig([]byte("apiVersion: v1alpha1\nkind: WatchdogTimerConfig\nmachine: {time: {disabled: true}}\n---\n" +
-		"version: v1alpha1\nmachine:\n  ca: {key: '******'}\n  time: {servers: [a, b], bootTimeout: 2m}\n"))
-	if err != nil || got.Disabled || got.BootTimeout != 2*time.Minute || !slices.Equal(got.Servers, []string{"a", "b"}) {
-		t.Errorf("%+v %v", got, err)
-	}
-
-	for _, bad := range []string{"machine: [", "machine: {time: {bootTimeout: soon}}", "machine: {time: {disabled: [1]}}"} {
-		if _, err := parseConfig([]byte(bad)); err == nil {
-			t.Errorf("%q was read", bad)
-		}
-	}
-}
