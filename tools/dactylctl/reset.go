@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
@@ -105,7 +106,8 @@ func (a *app) backOrEmptyAfter(ctx context.Context, c *client.Client, node, befo
 		return doing, false
 	}
 	defer stranger.Close() //nolint:errcheck
-	if stage, _ := machineStage(ctx, stranger); stage != "maintenance" {
+	// It forwards nothing, not even to itself.
+	if stage, _ := machineStage(metadata.NewOutgoingContext(ctx, nil), stranger); stage != "maintenance" {
 		return doing, false
 	}
 	return inMaintenance, true
