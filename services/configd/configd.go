@@ -32,7 +32,7 @@ func New(env *daemon.Env) error {
 	}
 
 	platform := platformOf(params)
-	machineDisks := ownsDisks(env, platform.Platform)
+	machineDisks := env.OwnMachine(platform.Platform)
 
 	if machineDisks {
 		awaitState(env)

@@ -3,7 +3,6 @@ package configd
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/resource"
@@ -23,11 +22,6 @@ const (
 	// installLimit is for partitions and filesystems of a large disk.
 	installLimit = 2 * time.Minute
 )
-
-// ownsDisks tells whether this is a machine whose disks diskd manages.
-func ownsDisks(env *daemon.Env, platform string) bool {
-	return platform != "container" && !env.Alone() && filepath.Clean(env.Root) == "/"
-}
 
 // awaitState waits until STATE is mounted, or until it is certain that there is none yet. What a configuration is cannot be
 // said before; callers wait at the socket, which init holds.

@@ -56,7 +56,7 @@ func New(env *daemon.Env) error {
 	storage.RegisterStorageServiceServer(env.Server(), &operators.Storage{System: system})
 	diskdv1.RegisterDiskServiceServer(env.Server(), &operators.Local{System: system, Engine: engine, Changed: changed})
 
-	if ownMachine(env, parameters.Last(cmdline.Platform)) {
+	if env.OwnMachine(parameters.Last(cmdline.Platform)) {
 		engine.Drivers = awaitDrivers(env, changed)
 	}
 
@@ -79,16 +79,11 @@ func scope(env *daemon.Env, platform string) block.Scope {
 	switch {
 	case platform == "container":
 		return block.Scope{}
-	case ownMachine(env, platform):
+	case env.OwnMachine(platform):
 		return block.Machine()
 	default:
 		return block.Only(strings.Split(os.Getenv(DisksEnv), ",")...)
 	}
-}
-
-// ownMachine tells whether the daemon is one of a machine's.
-func ownMachine(env *daemon.Env, platform string) bool {
-	return platform != "" && platform != "container" && !env.Alone() && filepath.Clean(env.Root) == "/"
 }
 
 // settleTime reads talos.device.settle_time: a duration, or seconds.

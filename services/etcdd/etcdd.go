@@ -3,9 +3,12 @@ package etcdd
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"sync/atomic"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/controllers"
@@ -33,6 +36,11 @@ func New(env *daemon.Env) error {
 		keep.Resume()
 	}
 
+	parameters, err := cmdline.Read(env.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read kernel command line: %w", err)
+	}
+
 	pki := &controllers.PKI{Dir: env.Path("system", "secrets", "etcd")}
 
 	machine.RegisterMachineServiceServer(env.Server(), &operators.Server{Keeper: keep, Log: env.Log})
@@ -45,6 +53,7 @@ func New(env *daemon.Env) error {
 		env.Controller(pki),
 		env.Controller(&controllers.Member{
 			Keeper: keep, Changed: changed, DataDir: dataDir, Keys: pki.Keys(), Missing: missing.get,
+			OnDisk: env.OwnMachine(parameters.Last(cmdline.Platform)),
 		}),
 	)
 }

@@ -60,6 +60,12 @@ type Env struct {
 // Alone tells whether the daemon runs without the others, its configuration in a file.
 func (e *Env) Alone() bool { return e.ConfigFile != "" }
 
+// OwnMachine tells whether the daemon is one of a machine's, whose disks are ours: not in a container, not run alone, not
+// below another root. platform is talos.platform.
+func (e *Env) OwnMachine(platform string) bool {
+	return platform != "" && platform != "container" && !e.Alone() && filepath.Clean(e.Root) == "/"
+}
+
 // Path joins a system path to Root: Path("etc", "hosts").
 func (e *Env) Path(elem ...string) string {
 	return filepath.Join(append([]string{e.Root}, elem...)...)

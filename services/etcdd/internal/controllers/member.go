@@ -9,6 +9,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/safe"
 	"go.uber.org/zap"
 
+	"github.com/dactyl-os/dactyl/proto/resource/block"
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
@@ -29,7 +30,12 @@ type Member struct {
 	Keys    engine.Keys
 	// Missing tells why there is no specification yet.
 	Missing func() string
+	// OnDisk: the data directory is on a disk that is mounted some time after the start. What is there before is another one.
+	OnDisk bool
 }
+
+// volume is what the data directory is on.
+const volume = "EPHEMERAL"
 
 // Name is the owner of the outputs.
 func (*Member) Name() string { return "etcdd.Member" }
@@ -42,6 +48,7 @@ func (*Member) Inputs() []controller.Input {
 		reconcile.Input(etcd.NamespaceName, etcd.PKIStatusType, etcd.PKIID),
 		reconcile.Input(cluster.NamespaceName, cluster.MemberType, ""),
 		reconcile.Input(network.NamespaceName, network.NodeAddressType, network.NodeAddressCurrentID),
+		reconcile.Input(block.NamespaceName, block.VolumeStatusType, volume),
 	}
 }
 
@@ -108,6 +115,10 @@ func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input,
 		return in, nil
 	}
 
+	if in.Missing, err = c.disk(ctx, r); in.Missing != "" || err != nil {
+		return in, err
+	}
+
 	member, err := reconcile.Find[*etcd.Spec](ctx, r, etcd.SpecID)
 	if err != nil {
 		return in, err
@@ -129,6 +140,26 @@ func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input,
 	}
 
 	return in, err
+}
+
+// disk says what is waited for until the data directory is there.
+func (c *Member) disk(ctx context.Context, r controller.Reader) (string, error) {
+	if !c.OnDisk {
+		return "", nil
+	}
+
+	status, err := reconcile.Find[*block.VolumeStatus](ctx, r, volume)
+
+	switch {
+	case err != nil:
+		return "", err
+	case status == nil:
+		return "waiting for " + volume, nil
+	case status.TypedSpec().Phase != enums.VolumePhaseReady:
+		return fmt.Sprintf("waiting for %s, which is %s", volume, status.TypedSpec().Phase), nil
+	default:
+		return "", nil
+	}
 }
 
 func (c *Member) settings(s *etcd.SpecSpec, ca string) engine.Settings {

@@ -106,7 +106,7 @@ func (k *Keeper) awaitBack(ctx context.Context) {
 func (k *Keeper) Leave(ctx context.Context) error {
 	m, err := k.Running(ctx)
 	if err != nil {
-		if state, note, e := k.data().State(); e == nil && state == plan.DataNone && note.Intent == plan.IntentNone {
+		if state, note, e := k.data().State(); e == nil && k.Input().Missing == "" && state == plan.DataNone && note.Intent == plan.IntentNone {
 			return fmt.Errorf("%w: %s", ErrNoMember, k.Status().Message)
 		}
 
