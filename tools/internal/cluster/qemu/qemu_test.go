@@ -38,7 +38,7 @@ func TestArgs(t *testing.T) {
 		}
 	}
 
-	has("-accel", "tcg,thread=multi", "-cpu", "max")
+	has("-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm")
 	has("-kernel", "/k", "-initrd", "/i", "-append", "console=ttyS0 panic=1")
 	has("-drive", "if=none,format=raw,cache=writeback,discard=unmap,id=disk0,file=/a,,b", "-device", "virtio-blk-pci,drive=disk0,serial=lab-worker-1-0")
 	has("-drive", "if=none,format=raw,media=cdrom,readonly=on,id=cd1,file=/iso", "-device", "ide-cd,bus=ide.1,drive=cd1")
