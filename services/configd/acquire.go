@@ -3,13 +3,11 @@ package configd
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 
 	"github.com/cosi-project/runtime/pkg/safe"
 
-	"github.com/dactyl-os/dactyl/proto/meta"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
@@ -17,7 +15,6 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/configd/internal/acquire"
 	"github.com/dactyl-os/dactyl/services/configd/internal/active"
-	"github.com/dactyl-os/dactyl/services/configd/internal/api"
 	"github.com/dactyl-os/dactyl/services/configd/internal/publish"
 )
 
@@ -103,36 +100,4 @@ func dmi(env *daemon.Env, name string) (string, error) {
 	}
 
 	return strings.TrimSpace(string(data)), nil
-}
-
-// metaOfCmdline puts the values of INSTALLER_META_BASE64 where META has none: it was written for the first boot, and what
-// was written since counts more.
-func metaOfCmdline(env *daemon.Env, params cmdline.Parameters, values meta.Values, server *api.Server) error {
-	given, err := acquire.Meta(params.Variables()[acquire.InstallerMeta])
-	if err != nil {
-		env.Log.Error("META of the kernel command line is not used", "variable", acquire.InstallerMeta, "error", err)
-
-		return nil
-	}
-
-	next, added := meta.Values{}, false
-	maps.Copy(next, values)
-
-	for key, value := range given {
-		if _, ok := next[key]; !ok {
-			next[key], added = value, true
-		}
-	}
-
-	if !added {
-		return nil
-	}
-
-	if err := server.WriteMeta(next); err != nil {
-		return fmt.Errorf("write META of the kernel command line: %w", err)
-	}
-
-	server.SetMeta(next)
-
-	return nil
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/machine"
-	"github.com/dactyl-os/dactyl/proto/meta"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/configd/internal/active"
@@ -32,10 +31,10 @@ func New(env *daemon.Env) error {
 	}
 
 	platform := platformOf(params)
-	machineDisks := env.OwnMachine(platform.Platform)
+	onDisk := ownsDisks(env, platform.Platform)
 
-	if machineDisks {
-		awaitState(env)
+	if onDisk {
+		awaitVolumes(env)
 	}
 
 	files, err := store.Open(env.StateDir)
@@ -43,17 +42,18 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	if machineDisks {
-		files.Prepare = func(configuration []byte) error { return install(env, configuration) }
-	}
-
 	publisher := publish.Publisher{State: env.Local()}
-	server := &api.Server{}
 
 	env.Redact(configres.MachineConfigType, publish.RedactConfig)
 
-	if err := errors.Join(publisher.Types(), publisher.Platform(platform), openMeta(env, params, files, publisher, server)); err != nil {
+	if err := errors.Join(publisher.Types(), publisher.Platform(platform)); err != nil {
 		return err
+	}
+
+	server := &api.Server{Meta: openMeta(env, params, files, publisher, onDisk)}
+
+	if onDisk {
+		files.Prepare = func(configuration []byte) error { return install(env, configuration, server.Meta) }
 	}
 
 	if !env.Alone() {
@@ -82,46 +82,6 @@ func New(env *daemon.Env) error {
 	machine.RegisterMachineServiceServer(env.Server(), server)
 
 	return nil
-}
-
-func openMeta(env *daemon.Env, params cmdline.Parameters, files *store.Store, publisher publish.Publisher, server *api.Server) error {
-	data, err := files.Meta()
-	if err != nil {
-		return fmt.Errorf("read META: %w", err)
-	}
-
-	values, generation, err := meta.Decode(data)
-	if err != nil {
-		env.Log.Error("META set aside", "error", err)
-
-		if err := files.SetAsideMeta(); err != nil {
-			return fmt.Errorf("set META aside: %w", err)
-		}
-
-		values = meta.Values{}
-	}
-
-	server.SetMeta(values)
-	server.WriteMeta = func(next meta.Values) error {
-		encoded, err := meta.Encode(next, generation+1)
-		if err != nil {
-			return err
-		}
-
-		if err := files.SetMeta(encoded); err != nil {
-			return err
-		}
-
-		generation++
-
-		return publisher.Meta(next)
-	}
-
-	if err := publisher.Meta(values); err != nil {
-		return err
-	}
-
-	return metaOfCmdline(env, params, values, server)
 }
 
 // platformOf reads where the machine runs from the kernel command line. A daemon run outside a node is in a container as

@@ -3,6 +3,7 @@ package configd
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/resource"
@@ -12,45 +13,65 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/block"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+
+	"github.com/dactyl-os/dactyl/services/configd/internal/metastore"
 )
 
 const (
 	// stateVolume is where the configuration is kept.
 	stateVolume = "STATE"
-	// stateLimit is longer than hostd and diskd take to find disks, also on an emulated machine.
-	stateLimit = 3 * time.Minute
+	metaVolume  = "META"
+	// volumesLimit is longer than hostd and diskd take to find disks, also on an emulated machine.
+	volumesLimit = 3 * time.Minute
 	// installLimit is for partitions and filesystems of a large disk.
 	installLimit = 2 * time.Minute
 )
 
-// awaitState waits until STATE is mounted, or until it is certain that there is none yet. What a configuration is cannot be
-// said before; callers wait at the socket, which init holds.
-func awaitState(env *daemon.Env) {
-	ctx, cancel := context.WithTimeout(context.Background(), stateLimit)
+// ownsDisks tells whether diskd manages disks of this machine's: everywhere but in a container. Away from a machine that is
+// so if there is a diskd.
+func ownsDisks(env *daemon.Env, platform string) bool {
+	if platform == "container" || env.Alone() {
+		return false
+	}
+
+	_, err := os.Stat(env.Socket("diskd"))
+
+	return err == nil || env.OwnMachine(platform)
+}
+
+// awaitVolumes waits until META can be read and STATE is mounted, or until it is certain that there is none yet. What META and
+// the configuration are cannot be said before; callers wait at the socket, which init holds.
+func awaitVolumes(env *daemon.Env) {
+	ctx, cancel := context.WithTimeout(context.Background(), volumesLimit)
 	defer cancel()
 
-	volume := resource.NewMetadata(block.NamespaceName, block.VolumeStatusType, stateVolume, resource.VersionUndefined)
+	for _, id := range []resource.ID{metaVolume, stateVolume} {
+		volume := resource.NewMetadata(block.NamespaceName, block.VolumeStatusType, id, resource.VersionUndefined)
 
-	_, err := env.State.WatchFor(ctx, volume, state.WithCondition(func(r resource.Resource) (bool, error) {
-		status, ok := r.(*block.VolumeStatus)
-		if !ok {
-			return false, nil
+		if _, err := env.State.WatchFor(ctx, volume, state.WithCondition(decided)); err != nil {
+			env.Log.Error("the disks are not known, going on without", "volume", id, "error", err)
 		}
-
-		switch status.TypedSpec().Phase {
-		case enums.VolumePhaseReady, enums.VolumePhaseMissing, enums.VolumePhaseFailed:
-			return true, nil
-		default:
-			return false, nil
-		}
-	}))
-	if err != nil {
-		env.Log.Error("the disks are not known, going on without", "error", err)
 	}
 }
 
-// install has diskd make the system's partitions on the disk that the configuration names, so that it outlives this boot.
-func install(env *daemon.Env, configuration []byte) error {
+// decided tells whether it is clear what becomes of a volume.
+func decided(r resource.Resource) (bool, error) {
+	status, ok := r.(*block.VolumeStatus)
+	if !ok {
+		return false, nil
+	}
+
+	switch status.TypedSpec().Phase {
+	case enums.VolumePhaseReady, enums.VolumePhaseMissing, enums.VolumePhaseFailed, enums.VolumePhaseClosed:
+		return true, nil
+	default:
+		return false, nil
+	}
+}
+
+// install has diskd make the system's partitions on the disk that the configuration names, so that it outlives this boot, and
+// META with it.
+func install(env *daemon.Env, configuration []byte, values *metastore.Store) error {
 	conn, err := env.Dial("diskd")
 	if err != nil {
 		return fmt.Errorf("reach diskd: %w", err)
@@ -63,5 +84,5 @@ func install(env *daemon.Env, configuration []byte) error {
 		return fmt.Errorf("prepare the system disk: %w", err)
 	}
 
-	return nil
+	return values.Settle(ctx)
 }

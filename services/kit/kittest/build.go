@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -62,6 +63,11 @@ func build(dir, pkg string) (string, error) {
 	bin := filepath.Join(out, name)
 	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, pkg)
 	cmd.Dir = dir
+
+	// It may be in another module.
+	if strings.HasPrefix(pkg, "..") {
+		cmd.Args[len(cmd.Args)-1], cmd.Dir = ".", filepath.Join(dir, pkg)
+	}
 
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, text)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"sync"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -15,6 +14,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/meta"
 	"github.com/dactyl-os/dactyl/services/configd/internal/active"
+	"github.com/dactyl-os/dactyl/services/configd/internal/metastore"
 	"github.com/dactyl-os/dactyl/services/configd/internal/plan"
 )
 
@@ -24,15 +24,8 @@ type Server struct {
 
 	// Active is nil when configd runs alone with a configuration file.
 	Active *active.Active
-	// WriteMeta persists and publishes META.
-	WriteMeta func(meta.Values) error
-
-	mu     sync.Mutex
-	values meta.Values
+	Meta   *metastore.Store
 }
-
-// SetMeta tells the values that META holds at start.
-func (s *Server) SetMeta(values meta.Values) { s.values = values }
 
 var errAlone = status.Error(codes.FailedPrecondition, "configd runs alone: change the file that --config names")
 
@@ -133,13 +126,13 @@ func details(result *active.Result, dryRun bool) string {
 }
 
 // MetaWrite sets a META key.
-func (s *Server) MetaWrite(_ context.Context, req *machine.MetaWriteRequest) (*machine.MetaWriteResponse, error) {
+func (s *Server) MetaWrite(ctx context.Context, req *machine.MetaWriteRequest) (*machine.MetaWriteResponse, error) {
 	key, err := metaKey(req.GetKey())
 	if err != nil {
 		return nil, err
 	}
 
-	err = s.changeMeta(func(values meta.Values) error {
+	err = s.changeMeta(ctx, func(values meta.Values) error {
 		values[key] = req.GetValue()
 
 		return nil
@@ -152,13 +145,13 @@ func (s *Server) MetaWrite(_ context.Context, req *machine.MetaWriteRequest) (*m
 }
 
 // MetaDelete removes a META key.
-func (s *Server) MetaDelete(_ context.Context, req *machine.MetaDeleteRequest) (*machine.MetaDeleteResponse, error) {
+func (s *Server) MetaDelete(ctx context.Context, req *machine.MetaDeleteRequest) (*machine.MetaDeleteResponse, error) {
 	key, err := metaKey(req.GetKey())
 	if err != nil {
 		return nil, err
 	}
 
-	err = s.changeMeta(func(values meta.Values) error {
+	err = s.changeMeta(ctx, func(values meta.Values) error {
 		if _, found := values[key]; !found {
 			return status.Errorf(codes.NotFound, "META has no key %#02x", key)
 		}
@@ -182,27 +175,16 @@ func metaKey(key uint32) (uint8, error) {
 	return uint8(key), nil
 }
 
-// changeMeta works on a copy, so that what could not be written is not there either.
-func (s *Server) changeMeta(change func(meta.Values) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// changeMeta answers when the change lasts, or waits to be kept by an install.
+func (s *Server) changeMeta(ctx context.Context, change func(meta.Values) error) error {
+	err := s.Meta.Change(ctx, change)
 
-	next := meta.Values{}
-	for key, value := range s.values {
-		next[key] = value
-	}
-
-	if err := change(next); err != nil {
-		return err
-	}
-
-	if err := s.WriteMeta(next); errors.Is(err, meta.ErrFull) {
+	switch _, isStatus := status.FromError(err); {
+	case errors.Is(err, meta.ErrFull):
 		return status.Error(codes.ResourceExhausted, err.Error())
-	} else if err != nil {
+	case isStatus:
+		return err
+	default:
 		return status.Error(codes.Internal, err.Error())
 	}
-
-	s.values = next
-
-	return nil
 }

@@ -1,14 +1,13 @@
-// Package store is the one package of configd that touches the disk: the configuration, what is staged or tried beside
-// it, and META. Every file is replaced as a whole.
+// Package store is the one package of configd that touches files: the configuration, what is staged or tried beside it, and
+// META where it is a file. Every file is replaced as a whole.
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -60,7 +59,7 @@ func Open(dir string) (*Store, error) {
 	s := &Store{dir: dir}
 
 	for _, name := range []string{ConfigFile, StagedFile, TryFile, MetaFile} {
-		if err := atomicfile.Clean(s.path(name)); err != nil {
+		if err := atomicfile.Clean(string(s.file(name))); err != nil {
 			return nil, fmt.Errorf("clean state directory: %w", err)
 		}
 	}
@@ -68,33 +67,13 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
+func (s *Store) file(name string) File { return File(filepath.Join(s.dir, name)) }
 
-// read returns nil for a file that is not there.
-func (s *Store) read(name string) ([]byte, error) {
-	data, err := os.ReadFile(s.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-
-	return data, err
-}
-
-func (s *Store) remove(name string) error {
-	err := os.Remove(s.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-
-	if err != nil {
-		return err
-	}
-
-	return atomicfile.SyncDir(s.dir)
-}
+// File is a file of the state directory beside the configuration.
+func (s *Store) File(name string) File { return s.file(name) }
 
 // Config reads the persisted configuration, nil if there is none.
-func (s *Store) Config() ([]byte, error) { return s.read(ConfigFile) }
+func (s *Store) Config() ([]byte, error) { return s.file(ConfigFile).Read(context.Background()) }
 
 // SetConfig persists a configuration. What was staged or tried against the one before is stale from then on.
 func (s *Store) SetConfig(data []byte) error {
@@ -104,7 +83,7 @@ func (s *Store) SetConfig(data []byte) error {
 		}
 	}
 
-	if err := atomicfile.Write(s.path(ConfigFile), data, 0o600); err != nil {
+	if err := s.file(ConfigFile).Write(context.Background(), data); err != nil {
 		return fmt.Errorf("persist configuration: %w", err)
 	}
 
@@ -113,7 +92,7 @@ func (s *Store) SetConfig(data []byte) error {
 
 // Pending reads the staged or tried configuration, nil if there is none.
 func (s *Store) Pending(name string) (*Pending, error) {
-	data, err := s.read(name)
+	data, err := s.file(name).Read(context.Background())
 	if err != nil || data == nil {
 		return nil, err
 	}
@@ -133,7 +112,7 @@ func (s *Store) SetPending(name string, p Pending) error {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
 
-	if err := atomicfile.Write(s.path(name), data, 0o600); err != nil {
+	if err := s.file(name).Write(context.Background(), data); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 
@@ -142,26 +121,9 @@ func (s *Store) SetPending(name string, p Pending) error {
 
 // DropPending removes the staged or tried configuration.
 func (s *Store) DropPending(name string) error {
-	if err := s.remove(name); err != nil {
+	if err := s.file(name).Remove(); err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
 
 	return nil
-}
-
-// Meta reads META's bytes, nil if there are none.
-func (s *Store) Meta() ([]byte, error) { return s.read(MetaFile) }
-
-// SetMeta replaces META's bytes.
-func (s *Store) SetMeta(data []byte) error {
-	if err := atomicfile.Write(s.path(MetaFile), data, 0o600); err != nil {
-		return fmt.Errorf("write META: %w", err)
-	}
-
-	return nil
-}
-
-// SetAsideMeta keeps damaged bytes under another name, so that writing a value destroys nothing that might be saved.
-func (s *Store) SetAsideMeta() error {
-	return os.Rename(s.path(MetaFile), s.path(MetaFile+".damaged"))
 }

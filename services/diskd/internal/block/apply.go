@@ -202,7 +202,11 @@ func (s *System) ReadMeta(path string) ([]byte, error) {
 	return readAt(f, 0, meta.Size)
 }
 
-// WriteMeta replaces the bytes of a META partition, one copy after the other.
+// ErrOlder tells that META holds something that was written later.
+var ErrOlder = errors.New("META holds a newer generation")
+
+// WriteMeta replaces the bytes of a META partition, one copy after the other. The same bytes may be written again; a
+// generation that is not newer is refused, as it comes from a call that somebody gave up waiting for.
 func (s *System) WriteMeta(path string, data []byte) error {
 	if _, _, err := meta.Decode(data); err != nil || len(data) != meta.Size || zero(data) {
 		return errors.New("the bytes are not an encoded META")
@@ -212,6 +216,9 @@ func (s *System) WriteMeta(path string, data []byte) error {
 }
 
 func (s *System) writeMeta(path string, data []byte) (err error) {
+	s.meta.Lock()
+	defer s.meta.Unlock()
+
 	f, err := s.exclusive(path)
 	if err != nil {
 		return fmt.Errorf("open META: %w", err)
@@ -222,6 +229,11 @@ func (s *System) writeMeta(path string, data []byte) (err error) {
 	current, err := readAt(f, 0, meta.Size)
 	if err != nil {
 		return fmt.Errorf("read META: %w", err)
+	}
+
+	next, generation, _ := meta.Decode(data) //nolint:errcheck // it was decoded, or made, before
+	if _, held, err := meta.Decode(current); err == nil && (held > generation || held == generation && !equal(next, current)) {
+		return fmt.Errorf("%w: %d, given %d", ErrOlder, held, generation)
 	}
 
 	for _, w := range meta.Writes(current, data) {
@@ -239,7 +251,7 @@ func (s *System) writeMeta(path string, data []byte) (err error) {
 		return fmt.Errorf("read META: %w", err)
 	}
 
-	if want, _, _ := meta.Decode(data); !equal(want, written) { //nolint:errcheck // it was decoded before
+	if !equal(next, written) {
 		return errors.New("META reads back differently")
 	}
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/siderolabs/go-blockdevice/v2/blkid"
 	bd "github.com/siderolabs/go-blockdevice/v2/block"
@@ -32,6 +33,8 @@ type System struct {
 	// Root is put before the targets of mounts.
 	Root  string
 	Scope Scope
+
+	meta sync.Mutex // one writing of META at a time
 }
 
 // Filesystem types that stand for META.

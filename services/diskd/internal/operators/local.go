@@ -84,8 +84,13 @@ func (l *Local) WriteMeta(_ context.Context, in *diskdv1.WriteMetaRequest) (*dis
 		return nil, err
 	}
 
-	if err := l.System.WriteMeta(p.Path, in.GetData()); err != nil {
-		return nil, status.Errorf(codes.Internal, "%s", err)
+	err = l.System.WriteMeta(p.Path, in.GetData())
+
+	switch {
+	case errors.Is(err, block.ErrOlder):
+		return nil, status.Error(codes.Aborted, err.Error())
+	case err != nil:
+		return nil, status.Error(codes.Internal, err.Error())
 	}
 
 	return &diskdv1.WriteMetaResponse{}, nil

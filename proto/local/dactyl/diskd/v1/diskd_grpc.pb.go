@@ -37,7 +37,8 @@ type DiskServiceClient interface {
 	// ReadMeta gives the META partition's bytes (proto/meta). NotFound: there is no META partition.
 	ReadMeta(ctx context.Context, in *ReadMetaRequest, opts ...grpc.CallOption) (*ReadMetaResponse, error)
 	// WriteMeta replaces the META partition's bytes; they are on the disk when it answers. A power cut during the call
-	// leaves the old values or the new ones. NotFound: there is no META partition.
+	// leaves the old values or the new ones. NotFound: there is no META partition. Aborted: it holds other values of the same
+	// generation, or a newer one.
 	WriteMeta(ctx context.Context, in *WriteMetaRequest, opts ...grpc.CallOption) (*WriteMetaResponse, error)
 	// Install makes the system partitions that a machine configuration asks for, if they are not there, and answers when
 	// STATE is mounted and META is readable. FailedPrecondition says why that cannot be.
@@ -115,7 +116,8 @@ type DiskServiceServer interface {
 	// ReadMeta gives the META partition's bytes (proto/meta). NotFound: there is no META partition.
 	ReadMeta(context.Context, *ReadMetaRequest) (*ReadMetaResponse, error)
 	// WriteMeta replaces the META partition's bytes; they are on the disk when it answers. A power cut during the call
-	// leaves the old values or the new ones. NotFound: there is no META partition.
+	// leaves the old values or the new ones. NotFound: there is no META partition. Aborted: it holds other values of the same
+	// generation, or a newer one.
 	WriteMeta(context.Context, *WriteMetaRequest) (*WriteMetaResponse, error)
 	// Install makes the system partitions that a machine configuration asks for, if they are not there, and answers when
 	// STATE is mounted and META is readable. FailedPrecondition says why that cannot be.
