@@ -9,18 +9,16 @@ import (
 	"github.com/cosi-project/runtime/pkg/safe"
 
 	"github.com/dactyl-os/dactyl/proto/resource/network"
-	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 
 	"github.com/dactyl-os/dactyl/services/configd/internal/acquire"
 	"github.com/dactyl-os/dactyl/services/configd/internal/active"
-	"github.com/dactyl-os/dactyl/services/configd/internal/publish"
 )
 
 // acquireInBackground looks for a first configuration where the kernel command line says. The machine is in maintenance
 // meanwhile: what is applied through the API first wins.
-func acquireInBackground(env *daemon.Env, params cmdline.Parameters, publisher publish.Publisher, platform runtime.PlatformMetadataSpec, a *active.Active) {
+func acquireInBackground(env *daemon.Env, params cmdline.Parameters, v volumes, a *active.Active) {
 	if a.Persisted() {
 		return
 	}
@@ -30,41 +28,15 @@ func acquireInBackground(env *daemon.Env, params cmdline.Parameters, publisher p
 		env.Log.Error("configuration is not looked for", "error", err)
 	}
 
-	volumes := acquire.Volumes{Sys: env.Path("sys", "class", "block"), Dev: env.Path("dev")}
 	finder := acquire.Finder{
 		Variable: func(ctx context.Context, name string) (string, error) { return variable(ctx, env, name) },
-		Volume: func(label, file string) ([]byte, error) {
-			data, err := volumes.ReadFile(label, file)
-			if err == nil && platform.Platform == "nocloud" {
-				publishSeed(env, volumes, publisher, platform, label)
-			}
-
-			return data, err
-		},
-		Take: a.Adopt,
-		Done: func() bool { return a.Current() != nil },
-		Log:  env.Log,
+		Volume:   v.configuration,
+		Take:     a.Adopt,
+		Done:     func() bool { return a.Current() != nil },
+		Log:      env.Log,
 	}
 
 	env.Go("acquire the configuration", func(ctx context.Context) error { return finder.Run(ctx, sources) })
-}
-
-// publishSeed tells what the seed's meta-data says; a seed without it is still one.
-func publishSeed(env *daemon.Env, volumes acquire.Volumes, publisher publish.Publisher, platform runtime.PlatformMetadataSpec, label string) {
-	data, err := volumes.ReadFile(label, "meta-data")
-	if err == nil {
-		seed := acquire.ReadSeed(data)
-		if seed.Hostname != "" {
-			platform.Hostname = seed.Hostname
-		}
-
-		platform.InstanceID = seed.InstanceID
-		err = publisher.Platform(platform)
-	}
-
-	if err != nil {
-		env.Log.Warn("meta-data of the seed is not used", "error", err)
-	}
 }
 
 // variable gives what a configuration URL may ask about the machine.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -112,38 +111,4 @@ func TestAppliedWhileAcquiring(t *testing.T) {
 	if n.persisted() != string(want) {
 		t.Error("it is not kept")
 	}
-}
-
-// TestAcquireBySeed: a seed that is plugged in later is found.
-func TestAcquireBySeed(t *testing.T) {
-	root := machineRoot(t, "talos.platform=nocloud\n")
-	n := start(t, kittest.Options{Root: root})
-	want := hostConfig(t, "by-seed", "")
-	dir := t.TempDir()
-
-	for path, data := range map[string][]byte{
-		filepath.Join(dir, "user-data"): want, filepath.Join(dir, "meta-data"): []byte("instance-id: i-9\n"),
-		filepath.Join(root, "sys/class/block/sr0/size"): []byte("900\n"),
-	} {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	if err := os.MkdirAll(filepath.Join(root, "dev"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-
-	cmd := exec.CommandContext(t.Context(), "genisoimage", "-quiet", "-V", "cidata", "-J", "-R", "-o", filepath.Join(root, "dev/sr0"), "user-data", "meta-data")
-	cmd.Dir = dir
-
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("genisoimage: %v\n%s", err, out)
-	}
-
-	kittest.Await(t, 20*time.Second, "the configuration is kept", func() bool { return n.persisted() == string(want) })
 }

@@ -76,7 +76,7 @@ func New(env *daemon.Env) error {
 		}
 
 		env.Go("take back tried configurations", server.Active.Run)
-		acquireInBackground(env, params, publisher, platform, server.Active)
+		acquireInBackground(env, params, volumes{env, publisher, platform, onDisk}, server.Active)
 	}
 
 	machine.RegisterMachineServiceServer(env.Server(), server)
@@ -89,7 +89,7 @@ func New(env *daemon.Env) error {
 func platformOf(parameters cmdline.Parameters) runtime.PlatformMetadataSpec {
 	spec := runtime.PlatformMetadataSpec{Platform: "container"}
 
-	if platform, ok := parameters.First(cmdline.Platform); ok && platform != "" {
+	if platform := parameters.Last(cmdline.Platform); platform != "" {
 		spec.Platform = platform
 	}
 

@@ -6,9 +6,9 @@ require (
 	github.com/cosi-project/runtime v1.14.1
 	github.com/dactyl-os/dactyl/proto v0.0.0
 	github.com/dactyl-os/dactyl/services/kit v0.0.0
-	github.com/kdomanski/iso9660 v0.4.0
 	github.com/klauspost/compress v1.18.5
 	go.yaml.in/yaml/v4 v4.0.0-rc.4
+	golang.org/x/sys v0.48.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 )
@@ -28,7 +28,6 @@ require (
 	go.uber.org/zap v1.27.1 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
-	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260817212433-ac3dfec99bb1 // indirect

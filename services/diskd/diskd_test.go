@@ -611,7 +611,9 @@ func TestMountLabel(t *testing.T) {
 		}
 	}
 
-	for label, want := range map[string]codes.Code{"cidata": codes.NotFound, "../x": codes.InvalidArgument, "STATE": codes.InvalidArgument} {
+	blocktest.Run(t, "mkswap", "-L", "swap", disk.Path)
+
+	for label, want := range map[string]codes.Code{"cidata": codes.NotFound, "swap": codes.FailedPrecondition, "../x": codes.InvalidArgument, "STATE": codes.InvalidArgument} {
 		if _, err := n.local.MountLabel(t.Context(), &diskdv1.MountLabelRequest{Label: label}); status.Code(err) != want {
 			t.Errorf("%s: %v", label, err)
 		}

@@ -57,7 +57,7 @@ func (s Source) String() string {
 func Sources(params cmdline.Parameters) ([]Source, error) {
 	var sources []Source
 
-	platform, _ := params.First(cmdline.Platform)
+	platform := params.Last(cmdline.Platform)
 
 	switch platform {
 	case "", "container":
@@ -127,7 +127,7 @@ type Finder struct {
 	// Variable gives a variable's value; an error means not yet.
 	Variable func(ctx context.Context, name string) (string, error)
 	// Volume reads a file of the volume with a label.
-	Volume func(label, file string) ([]byte, error)
+	Volume func(ctx context.Context, label, file string) ([]byte, error)
 	// Take puts a configuration in force.
 	Take func([]byte) error
 	// Done says that there is one meanwhile.
@@ -197,7 +197,7 @@ func (f Finder) fetch(ctx context.Context, source Source) ([]byte, error) {
 	case source.URL != "":
 		return f.download(ctx, source.URL)
 	default:
-		return f.Volume(source.Label, source.File)
+		return f.Volume(ctx, source.Label, source.File)
 	}
 }
 

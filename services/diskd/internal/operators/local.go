@@ -155,7 +155,12 @@ func (l *Local) MountLabel(_ context.Context, in *diskdv1.MountLabelRequest) (*d
 		return &diskdv1.MountLabelResponse{Path: mounted}, nil
 	}
 
-	if err := l.System.Mount(device, target, fs, []string{"ro", "nosuid", "nodev", "noexec"}); err != nil {
+	options, ok := mountable()[fs]
+	if !ok {
+		return nil, status.Errorf(codes.FailedPrecondition, "%s holds %s: volumes are iso9660, vfat or ext4", device, fs)
+	}
+
+	if err := l.System.Mount(device, target, fs, append(options, "ro", "nosuid", "nodev", "noexec")); err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 
@@ -174,6 +179,12 @@ func (l *Local) UnmountLabel(_ context.Context, in *diskdv1.UnmountLabelRequest)
 	}
 
 	return &diskdv1.UnmountLabelResponse{}, nil
+}
+
+// mountable are the filesystems of volumes that people make for a machine, with their options. Nothing is written to them, be
+// it a journal's rest.
+func mountable() map[string][]string {
+	return map[string][]string{"iso9660": nil, "vfat": nil, volume.Ext4: {"noload"}}
 }
 
 // labelTarget refuses labels of the system's own volumes and such as are not a file's name.

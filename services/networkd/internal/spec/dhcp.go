@@ -18,7 +18,7 @@ type DHCP struct {
 // Automatic asks for leases on every hardware link of a machine. Merge leaves out the links that a source knows better
 // about. In a container the provisioner knows the addresses.
 func Automatic(params cmdline.Parameters, devices []Device) []DHCP {
-	if platform, _ := params.First(cmdline.Platform); platform == "" || platform == "container" {
+	if platform := params.Last(cmdline.Platform); platform == "" || platform == "container" {
 		return nil
 	}
 

@@ -36,10 +36,10 @@ type pair struct {
 	configd *kittest.Daemon
 }
 
-func startPair(t *testing.T, cmdline string, disk *blocktest.Disk) pair {
+func startPair(t *testing.T, cmdline string, disks ...*blocktest.Disk) pair {
 	t.Helper()
 
-	n := start(t, cmdline, "", disk)
+	n := start(t, cmdline, "", disks...)
 
 	return pair{n, kittest.Start(t, "../configd/cmd/configd", kittest.Options{
 		Root: n.Root, RunDir: n.RunDir, StateDir: filepath.Join(n.Root, "system/state"),
@@ -60,8 +60,8 @@ func (p pair) mustWrite(key uint8, value string) {
 	}
 }
 
-// install applies a configuration that names the disk.
-func (p pair) install() {
+// config names the first disk.
+func (p pair) config() []byte {
 	p.t.Helper()
 
 	out, err := generate.Config(generate.Input{ClusterName: "t", Endpoint: "https://10.5.0.2:6443"})
@@ -69,19 +69,28 @@ func (p pair) install() {
 		p.t.Fatal(err)
 	}
 
-	data := strings.Replace(string(out.Worker), "/dev/sda", p.disks[0].Path, 1)
-	if _, err := machine.NewMachineServiceClient(p.configd.Conn()).ApplyConfiguration(p.t.Context(), &machine.ApplyConfigurationRequest{Data: []byte(data)}); err != nil {
+	return []byte(strings.Replace(string(out.Worker), "/dev/sda", p.disks[0].Path, 1))
+}
+
+// install applies a configuration.
+func (p pair) install() {
+	p.t.Helper()
+
+	if _, err := machine.NewMachineServiceClient(p.configd.Conn()).ApplyConfiguration(p.t.Context(), &machine.ApplyConfigurationRequest{Data: p.config()}); err != nil {
 		p.t.Fatalf("%v\n%s", err, p.Log())
 	}
+}
+
+// resources are configd's.
+func (p pair) resources() state.State {
+	return state.WrapCore(client.NewAdapter(v1alpha1.NewStateClient(p.configd.Conn())))
 }
 
 // published gives what configd tells of META.
 func (p pair) published() meta.Values {
 	p.t.Helper()
 
-	st := state.WrapCore(client.NewAdapter(v1alpha1.NewStateClient(p.configd.Conn())))
-
-	keys, err := safe.StateListAll[*runtime.MetaKey](p.t.Context(), st)
+	keys, err := safe.StateListAll[*runtime.MetaKey](p.t.Context(), p.resources())
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -103,8 +112,7 @@ func (p pair) published() meta.Values {
 func (p pair) configured() bool {
 	p.t.Helper()
 
-	st := state.WrapCore(client.NewAdapter(v1alpha1.NewStateClient(p.configd.Conn())))
-	_, err := st.Get(p.t.Context(), configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID).Metadata())
+	_, err := p.resources().Get(p.t.Context(), configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID).Metadata())
 
 	if err != nil && !state.IsNotFoundError(err) {
 		p.t.Fatal(err)
@@ -263,4 +271,37 @@ func TestMetaWhileDaemonsDie(t *testing.T) {
 	}
 
 	t.Logf("%d rounds, %d keys kept, %d uncertain", rounds, len(kept), len(perhaps))
+}
+
+// A seed that is plugged in later is found, read and let go of.
+func TestSeedOfConfigd(t *testing.T) {
+	blocktest.PrivateMounts(t)
+
+	system, seed := blocktest.NewDisk(t, 5*gib), blocktest.NewDisk(t, 8<<20)
+	p := startPair(t, "talos.platform=nocloud", system, seed)
+
+	if p.configured() {
+		t.Fatal("configured by nobody")
+	}
+
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "user-data"), p.config(), 0o644),
+		os.WriteFile(filepath.Join(dir, "meta-data"), []byte("instance-id: i-9\nlocal-hostname: seeded\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+
+	blocktest.Run(t, "mkfs.ext4", "-q", "-L", "CIDATA", "-d", dir, seed.Path)
+	kittest.Await(t, patience, "the configuration is taken", p.configured)
+	p.await("STATE ready", "META ready")
+
+	platform, err := safe.StateGetByID[*runtime.PlatformMetadata](t.Context(), p.resources(), runtime.PlatformMetadataID)
+	if err != nil || platform.TypedSpec().Hostname != "seeded" || platform.TypedSpec().InstanceID != "i-9" {
+		t.Errorf("platform %+v, %v", platform, err)
+	}
+
+	for _, target := range mountsBelow(p.Root) {
+		if strings.Contains(target, "volumes") {
+			t.Errorf("still mounted: %s", target)
+		}
+	}
 }
