@@ -36,6 +36,9 @@ type node struct {
 	of *machines
 }
 
+// gatewayMark stands in flags for the address that this host has on the cluster's bridge.
+const gatewayMark = "@gateway@"
+
 // start makes a cluster for a test: one control plane, unless flags of `cluster create` say otherwise. It is removed with
 // the test; when that failed, the console logs stay in _out/vm.
 func start(t *testing.T, flags ...string) *machines {
@@ -58,6 +61,10 @@ func create(t *testing.T, flags ...string) (*machines, outside.Result) {
 	if deadline, limited := t.Deadline(); limited {
 		late := time.AfterFunc(time.Until(deadline)-reserve, func() { m.keepConsoles(t); m.destroy() })
 		t.Cleanup(func() { late.Stop() })
+	}
+
+	for i := range flags {
+		flags[i] = strings.ReplaceAll(flags[i], gatewayMark, netip.MustParsePrefix(cidr).Addr().Next().String())
 	}
 
 	result := m.cluster(t.Context(), "create", append([]string{"--cidr", cidr, "--controlplanes", "1", "--workers", "0"}, flags...)...)

@@ -151,7 +151,7 @@ func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
 		return fmt.Errorf("make state directory: %w", err)
 	}
 
-	if err := atomicfile.Write(filepath.Join(m.dir(), "config.yaml"), data, 0o600); err != nil {
+	if err := atomicfile.Write(m.ConfigPath(), data, 0o600); err != nil {
 		return err
 	}
 

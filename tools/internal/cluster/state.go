@@ -131,6 +131,9 @@ func (m *Machine) lockPath() string      { return filepath.Join(m.dir(), "lock")
 func (m *Machine) recordPath() string    { return filepath.Join(m.dir(), "machine.yaml") }
 func (m *Machine) namespaceLink() string { return filepath.Join(namespaceDir, m.Name) }
 
+// ConfigPath is the configuration that was made for the node.
+func (m *Machine) ConfigPath() string { return filepath.Join(m.dir(), "config.yaml") }
+
 // ConsolePath is the file with what the node printed.
 func (m *Machine) ConsolePath() string { return filepath.Join(m.cluster.dir, m.Name+".log") }
 

@@ -211,7 +211,7 @@ func (m *Machine) vm() (qemu.VM, error) {
 	if v.Injection == MetalISO {
 		vm.ConfigISO = filepath.Join(m.cluster.dir, m.Name+"-config.iso")
 
-		data, readErr := os.ReadFile(filepath.Join(m.dir(), "config.yaml"))
+		data, readErr := os.ReadFile(m.ConfigPath())
 		err = errors.Join(err, readErr, qemu.WriteISO(vm.ConfigISO, MetalISO, "config.yaml", data))
 	}
 

@@ -299,7 +299,7 @@ func applyConfig(ctx context.Context, m *Machine) error {
 		return nil
 	}
 
-	data, err := os.ReadFile(filepath.Join(m.dir(), "config.yaml"))
+	data, err := os.ReadFile(m.ConfigPath())
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
