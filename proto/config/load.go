@@ -20,20 +20,48 @@ func Load(data []byte) (*Config, error) { return load(data, "") }
 func LoadPatch(data []byte) (*Config, error) { return load(data, "$patch") }
 
 func load(data []byte, ignore string) (*Config, error) {
-	l := loader{config: &Config{raw: bytes.Clone(data)}, ignore: ignore, first: map[string]int{}}
-
-	docs, err := tree.Parse(data)
+	parsed, err := Parse(data)
 	if err != nil {
-		l.problems.add(func() *Problem { return &Problem{Message: err.Error()} })
-
-		return nil, l.problems.err()
+		return nil, err
 	}
 
-	if len(docs) == 0 {
+	return parsed.load(ignore)
+}
+
+// Tree is a stream of documents that is YAML, whatever it says.
+type Tree struct {
+	data []byte
+	docs []*yaml.Node
+}
+
+// Parse is the first half of Load, for those who want more of the documents than a Config.
+func Parse(data []byte) (Tree, error) {
+	docs, err := tree.Parse(data)
+	if err != nil {
+		var found problems
+
+		found.add(func() *Problem { return &Problem{Message: err.Error()} })
+
+		return Tree{}, found.err()
+	}
+
+	return Tree{bytes.Clone(data), docs}, nil
+}
+
+// Documents are the documents' nodes, to be read only.
+func (t Tree) Documents() []*yaml.Node { return t.docs }
+
+// Load is the second half of Load.
+func (t Tree) Load() (*Config, error) { return t.load("") }
+
+func (t Tree) load(ignore string) (*Config, error) {
+	l := loader{config: &Config{raw: t.data}, ignore: ignore, first: map[string]int{}}
+
+	if len(t.docs) == 0 {
 		l.problems.add(func() *Problem { return &Problem{Message: "empty", Hint: "a configuration has at least one document"} })
 	}
 
-	for i, doc := range docs {
+	for i, doc := range t.docs {
 		l.document(i+1, doc)
 	}
 

@@ -67,16 +67,8 @@ func (c Change) String() string {
 
 // Changes lists what differs, as deep as both sides have mappings; lists are compared as a whole. Comments, order of keys
 // and style do not count. Sorted by path.
-func Changes(before, after []byte) ([]Change, error) {
-	olds, err := index(before)
-	if err != nil {
-		return nil, fmt.Errorf("old configuration: %w", err)
-	}
-
-	news, err := index(after)
-	if err != nil {
-		return nil, fmt.Errorf("new configuration: %w", err)
-	}
+func Changes(before, after config.Tree) []Change {
+	olds, news := index(before), index(after)
 
 	var changes []Change
 
@@ -92,18 +84,13 @@ func Changes(before, after []byte) ([]Change, error) {
 
 	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Document+"\x00"+a.Path, b.Document+"\x00"+b.Path) })
 
-	return changes, nil
+	return changes
 }
 
-func index(data []byte) (map[string]*yaml.Node, error) {
-	docs, err := tree.Parse(data)
-	if err != nil {
-		return nil, err
-	}
-
+func index(documents config.Tree) map[string]*yaml.Node {
 	byID := map[string]*yaml.Node{}
 
-	for _, doc := range docs {
+	for _, doc := range documents.Documents() {
 		id := config.KindOf(doc)
 		if id == "" {
 			id = "v1alpha1"
@@ -114,7 +101,7 @@ func index(data []byte) (map[string]*yaml.Node, error) {
 		byID[id] = doc
 	}
 
-	return byID, nil
+	return byID
 }
 
 // compare descends while either side is a mapping, so that a section that came is reported by its fields.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/config/diff"
 )
 
@@ -18,6 +19,17 @@ func load(t *testing.T) string {
 	}
 
 	return string(data)
+}
+
+func parse(t *testing.T, text string) config.Tree {
+	t.Helper()
+
+	tree, err := config.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return tree
 }
 
 func TestUnified(t *testing.T) {
@@ -55,10 +67,7 @@ func TestChanges(t *testing.T) {
 	before := "machine: {network: {hostname: a, nameservers: [1.1.1.1]}, sysctls: {x.y: '1'}, time: {disabled: true}}\n---\nkind: WatchdogTimerConfig\napiVersion: v1alpha1\n"
 	after := "machine:\n  sysctls: {x.y: '2'}\n  # the same\n  network: {nameservers: [1.1.1.1, 8.8.8.8], hostname: a}\n  install: {}\n---\nkind: NetworkRuleConfig\napiVersion: v1alpha1\nname: a\n"
 
-	changes, err := diff.Changes([]byte(before), []byte(after))
-	if err != nil {
-		t.Fatal(err)
-	}
+	changes := diff.Changes(parse(t, before), parse(t, after))
 
 	want := `[NetworkRuleConfig a: apiVersion NetworkRuleConfig a: kind NetworkRuleConfig a: name WatchdogTimerConfig: apiVersion WatchdogTimerConfig: kind ` +
 		`machine.install machine.network.nameservers machine.sysctls["x.y"] machine.time.disabled]`
@@ -66,7 +75,7 @@ func TestChanges(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 
-	if same, err := diff.Changes([]byte(before), []byte("# hi\n"+before)); err != nil || same != nil {
-		t.Errorf("error %v, changes %v", err, same)
+	if same := diff.Changes(parse(t, before), parse(t, "# hi\n"+before)); same != nil {
+		t.Errorf("changes %v", same)
 	}
 }

@@ -24,12 +24,17 @@ func TestJudge(t *testing.T) {
 		{"debug: false", "debug: true", "; reboot:"},
 		{"machine: {}", "machine: {}", "; reboot:"},
 	} {
-		changes, err := diff.Changes([]byte(c.before), []byte(c.after))
+		before, err := config.Parse([]byte(c.before))
 		if err != nil {
 			t.Fatal(err)
 		}
 
-		e := plan.Judge(changes)
+		after, err := config.Parse([]byte(c.after))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		e := plan.Judge(diff.Changes(before, after))
 		if got := strings.Join(e.Daemons, " ") + strings.TrimRight("; reboot: "+strings.Join(e.Reboot, " "), " "); got != c.want {
 			t.Errorf("%s → %s: got %q, want %q", c.before, c.after, got, c.want)
 		}

@@ -1,0 +1,155 @@
+package active
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/config/diff"
+	"github.com/dactyl-os/dactyl/services/configd/internal/plan"
+	"github.com/dactyl-os/dactyl/services/configd/internal/store"
+)
+
+// Request is an apply.
+type Request struct {
+	Data    []byte
+	Mode    plan.Mode
+	DryRun  bool
+	Timeout time.Duration
+}
+
+// Result tells what an apply did, or in a dry run would do.
+type Result struct {
+	Action   plan.Action
+	Effects  plan.Effects
+	Warnings []string
+	// Diff is set in a dry run.
+	Diff    string
+	Timeout time.Duration
+}
+
+// ErrRefused marks errors of the request, not of the machine: nothing was changed.
+var ErrRefused = errors.New("configuration refused")
+
+// Apply judges a configuration and, unless it is a dry run, puts it in force as the mode says.
+func (a *Active) Apply(ctx context.Context, request Request) (*Result, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	result := &Result{Timeout: request.Timeout}
+	if result.Timeout <= 0 {
+		result.Timeout = DefaultTryTimeout
+	}
+
+	next, err := a.consider(request, result)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+
+	if request.DryRun {
+		result.Diff, err = diff.Unified(a.currentBytes(), request.Data)
+
+		return result, err
+	}
+
+	switch result.Action {
+	case plan.ActivateForAWhile:
+		err = a.try(next, result.Timeout)
+	case plan.Stage:
+		err = a.stage(next)
+	case plan.StageAndReboot:
+		err = a.stageAndReboot(ctx, next)
+	default:
+		err = a.activate(next)
+	}
+
+	return result, err
+}
+
+// consider fills the result without changing anything.
+func (a *Active) consider(request Request, result *Result) (*config.Config, error) {
+	tree, err := config.Parse(request.Data)
+	if err != nil {
+		return nil, err
+	}
+
+	next, err := tree.Load()
+	if err != nil {
+		return nil, err
+	}
+
+	if next.V1Alpha1 == nil {
+		return nil, errors.New("no v1alpha1 document (hint: send the whole configuration, patches are applied by the client)")
+	}
+
+	if result.Warnings, err = next.Validate(a.Mode); err != nil {
+		return nil, err
+	}
+
+	before, err := config.Parse(a.currentBytes())
+	if err != nil {
+		return nil, fmt.Errorf("configuration in force: %w", err)
+	}
+
+	result.Effects = plan.Judge(diff.Changes(before, tree))
+	result.Action, err = plan.Decide(request.Mode, a.current != nil, result.Effects)
+
+	return next, err
+}
+
+func (a *Active) currentBytes() []byte {
+	if a.current == nil {
+		return nil
+	}
+
+	return a.current.Bytes()
+}
+
+// activate persists first: what daemons act on survives.
+func (a *Active) activate(next *config.Config) error {
+	if !bytes.Equal(a.persisted, next.Bytes()) {
+		if err := a.Store.SetConfig(next.Bytes()); err != nil {
+			return err
+		}
+	}
+
+	a.persisted, a.current = next.Bytes(), next
+	a.endTry()
+
+	// Stale by now, and taken for that should configd die here.
+	if err := errors.Join(a.Store.DropPending(store.TryFile), a.Store.DropPending(store.StagedFile)); err != nil {
+		return err
+	}
+
+	return a.Publish(next)
+}
+
+func (a *Active) stage(next *config.Config) error {
+	return a.Store.SetPending(store.StagedFile, store.Pending{Data: next.Bytes(), Base: store.Digest(a.persisted), Boot: a.Boot})
+}
+
+func (a *Active) stageAndReboot(ctx context.Context, next *config.Config) error {
+	before, err := a.Store.Pending(store.StagedFile)
+	if err != nil {
+		before = nil
+	}
+
+	if err := a.stage(next); err != nil {
+		return err
+	}
+
+	if err := a.Reboot(ctx); err != nil {
+		// Not rebooted, so not applied: what was staged before stays staged.
+		undo := a.Store.DropPending(store.StagedFile)
+		if before != nil {
+			undo = a.Store.SetPending(store.StagedFile, *before)
+		}
+
+		return errors.Join(fmt.Errorf("reboot: %w", err), undo)
+	}
+
+	return nil
+}
