@@ -28,7 +28,7 @@ func TestMeta(t *testing.T) {
 	n.awaitMaintenance(t)
 	n.insecure(t, "meta", "write", "0x0a", "hostnames: []")
 	n.insecure(t, "meta", "write", "0x0b", "written")
-	n.insecure(t, "apply-config", "--file", n.ConfigPath())
+	n.configure(t)
 	n.awaitMeta(t, "0x0a=hostnames: [] 0x0b=written 0x0c=of the command line")
 
 	boot := n.bootID(t)

@@ -68,6 +68,13 @@ func (n *node) run(t testing.TB, args ...string) outside.Result {
 	return outside.Dactylctl(ctx, append([]string{"-e", n.Address, "-n", n.Address}, args...)...)
 }
 
+// configure applies the node's configuration in maintenance mode. It answers when the disk is partitioned, which takes its time.
+func (n *node) configure(t testing.TB) {
+	t.Helper()
+
+	outside.Must(t, outside.Dactylctl(t.Context(), "-e", n.Address, "-n", n.Address, "apply-config", "--insecure", "--file", n.ConfigPath()))
+}
+
 // bootID tells one boot from another.
 func (n *node) bootID(t testing.TB) string {
 	t.Helper()

@@ -17,9 +17,9 @@ import (
 	"github.com/siderolabs/gen/optional"
 	"go.uber.org/zap"
 
-	machineconfig "github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
@@ -46,9 +46,9 @@ const answerTimeout = 2 * time.Second
 // rounds bounds how often the plan is made anew within one reconciliation: an operation may have side effects.
 const rounds = 3
 
-// Configure makes the network what the sources ask for: kernel command line, machine configuration, defaults.
+// Configure makes the network what the sources ask for: kernel command line, META, machine configuration, defaults.
 //
-// Inputs: MachineConfig (configd); LinkStatus, AddressStatus, RouteStatus (own) as signs of change; NodeAddress (own).
+// Inputs: MachineConfig, MetaKey (configd); LinkStatus, AddressStatus, RouteStatus (own) as signs of change; NodeAddress (own).
 // Outputs: the specs of each layer (namespace network-config) and merged (network), HostnameStatus, ResolverStatus,
 // TimeServerStatus, NetworkStatus; the kernel, /etc/hosts, /etc/resolv.conf.
 type Configure struct {
@@ -63,15 +63,10 @@ type Configure struct {
 	local  state.State
 	out    *publisher
 	parsed parsedConfig
+	meta   parsedMeta
 	told   map[string]bool
 	seen   map[string]bool // links that had a carrier
 	retry  time.Duration
-}
-
-// parsedConfig remembers the last configuration read, as parsing costs milliseconds.
-type parsedConfig struct {
-	version string
-	config  *machineconfig.Config
 }
 
 // NewConfigure gives the controller its store.
@@ -96,6 +91,10 @@ func (*Configure) Inputs() []controller.Input {
 		{
 			Namespace: config.NamespaceName, Type: config.MachineConfigType,
 			ID: optional.Some[resource.ID](config.ActiveID), Kind: controller.InputWeak,
+		},
+		{
+			Namespace: runtime.NamespaceName, Type: runtime.MetaKeyType,
+			ID: optional.Some[resource.ID](spec.MetaKey), Kind: controller.InputWeak,
 		},
 		own(network.LinkStatusType), own(network.AddressStatusType), own(network.RouteStatusType), own(network.NodeAddressType),
 	}
@@ -155,25 +154,31 @@ func (c *Configure) backoff(failed bool) time.Duration {
 // reconcile reports whether operations failed that are worth another try.
 func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed bool, err error) {
 	cfg, configErr := c.machineConfig(ctx, r)
+	platform, metaErr := c.meta.set, error(nil)
+
+	// One wait for a configd that is silent is enough.
+	if configErr == nil {
+		platform, metaErr = c.platform(ctx, r)
+	}
 
 	snapshot, err := c.Conn.Snapshot()
 	if err != nil {
 		return false, err
 	}
 
-	c.sources(cfg, snapshot)
+	c.sources(cfg, platform, snapshot)
 	merged := c.merge()
 
 	snapshot, waiting, applyErr := c.apply(merged, snapshot)
 	filesErr := c.files(ctx, merged)
 
 	// A configuration that could not be read may say that no server is to be asked.
-	if configErr == nil {
+	if configErr == nil && metaErr == nil {
 		c.Leases.Want(c.reachable(merged.DHCP, snapshot))
 	}
 
 	problems := append(merged.Warnings, waiting...)
-	for _, err := range []error{configErr, applyErr, filesErr} {
+	for _, err := range []error{configErr, metaErr, applyErr, filesErr} {
 		problems = append(problems, lines(err)...)
 	}
 
@@ -181,83 +186,7 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 
 	err = c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: filesErr == nil}, snapshot, problems)
 
-	return configErr != nil || applyErr != nil || filesErr != nil, err
-}
-
-// machineConfig gives the active configuration, nil when there is none. With an error it gives the last one known: the
-// network has to come up, and stay, whatever happens to configd.
-func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*machineconfig.Config, error) {
-	asked, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-
-	res, err := safe.ReaderGetByID[*config.MachineConfig](asked, r, config.ActiveID)
-
-	switch {
-	case state.IsNotFoundError(err):
-		return nil, nil
-	case err != nil:
-		return c.parsed.config, fmt.Errorf("read machine configuration: %w", err)
-	}
-
-	// The owner counts versions anew when it restarts, so the contents count too.
-	version := res.Metadata().Version().String() + "\n" + string(res.TypedSpec().Data)
-	if version == c.parsed.version {
-		return c.parsed.config, nil
-	}
-
-	cfg, err := machineconfig.Load(res.TypedSpec().Data)
-	if err != nil {
-		return c.parsed.config, fmt.Errorf("machine configuration: %w", err)
-	}
-
-	c.parsed = parsedConfig{version: version, config: cfg}
-
-	return cfg, nil
-}
-
-// sources collects what each source asks for. Without a configuration, a networkd that had one before it was restarted
-// keeps what it remembers.
-func (c *Configure) sources(cfg *machineconfig.Config, snapshot rtnl.Snapshot) {
-	if cfg == nil && c.Memory.Value.Complete {
-		return
-	}
-
-	var details map[uint32]rtnl.Details
-	if cfg != nil && selects(cfg.Network()) {
-		details = c.Conn.Details(snapshot.Links, c.Sysfs)
-	}
-
-	devices := status.Devices(snapshot, details)
-	defaults := spec.Defaults(devices)
-	defaults.DHCP = spec.Automatic(c.Cmdline, devices)
-	sets := []spec.Set{defaults, spec.FromCmdline(c.Cmdline, devices)}
-
-	if cfg != nil {
-		sets = append(sets, spec.FromConfig(cfg.Machine(), devices))
-	}
-
-	c.Memory.Value.Sets, c.Memory.Value.Complete = sets, cfg != nil
-}
-
-func selects(n *machineconfig.NetworkConfig) bool {
-	if n == nil {
-		return false
-	}
-
-	for _, d := range n.Interfaces {
-		if d.DeviceSelector != nil {
-			return true
-		}
-	}
-
-	return false
-}
-
-// merge combines the sources and the leases.
-func (c *Configure) merge() spec.Set {
-	sources := c.Memory.Value.Sets
-
-	return spec.Merge(append(slices.Clip(sources), c.Leases.Sets(spec.Merge(sources...).DHCP)...)...)
+	return configErr != nil || metaErr != nil || applyErr != nil || filesErr != nil, err
 }
 
 // reachable leaves out the links whose other end was not there yet. One that goes away keeps its lease.
