@@ -165,5 +165,12 @@ func decoded(r resource.Resource) (map[string]any, error) {
 		return nil, err
 	}
 	whole := map[string]any{}
-	return whole, yaml.Unmarshal(text, &whole)
+	if err := yaml.Unmarshal(text, &whole); err != nil {
+		return nil, err
+	}
+	// The library writes names without quotes, so 0x0a would come back as 10.
+	if metadata, ok := whole["metadata"].(map[string]any); ok {
+		metadata["id"] = r.Metadata().ID()
+	}
+	return whole, nil
 }
