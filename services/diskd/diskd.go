@@ -49,7 +49,8 @@ func New(env *daemon.Env) error {
 
 	methods := &operators.Machine{
 		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: filepath.Join(env.RunDir, "diskd-resetting"),
-		Runs: func(owner string) bool { _, err := os.Stat(env.Socket(owner)); return err == nil },
+		Patience: env.StopTimeout * 2 / 3, // wiping takes a second
+		Runs:     func(owner string) bool { _, err := os.Stat(env.Socket(owner)); return err == nil },
 	}
 
 	machine.RegisterMachineServiceServer(env.Server(), methods)

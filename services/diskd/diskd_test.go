@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	diskdv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/meta"
 	types "github.com/dactyl-os/dactyl/proto/resource"
@@ -419,8 +420,15 @@ func TestContainer(t *testing.T) {
 // brother plays init and etcdd: it counts what it is asked.
 type brother struct {
 	machine.UnimplementedMachineServiceServer
+	initv1.UnimplementedInitServiceServer
 
 	calls chan string
+}
+
+func (b *brother) Release(context.Context, *initv1.ReleaseRequest) (*initv1.ReleaseResponse, error) {
+	b.calls <- "release"
+
+	return &initv1.ReleaseResponse{}, nil
 }
 
 func (b *brother) Reboot(context.Context, *machine.RebootRequest) (*machine.RebootResponse, error) {
@@ -455,6 +463,7 @@ func (n *node) play() chan string {
 
 		server := grpc.NewServer()
 		machine.RegisterMachineServiceServer(server, b)
+		initv1.RegisterInitServiceServer(server, b)
 		healthgrpc.RegisterHealthServer(server, health.NewServer())
 
 		go server.Serve(listener) //nolint:errcheck // it ends with the test
@@ -476,16 +485,36 @@ func (n *node) reset(in *machine.ResetRequest) error {
 	return err
 }
 
-// reboot ends the daemon as a machine that goes down does: in order, or by the power. What is mounted goes then.
-func (n *node) reboot(orderly bool) {
+// Ways in which a machine goes down.
+const (
+	inOrder  = "in order"
+	powerCut = "power cut"
+	inUse    = "in order, but something holds /var" // diskd gives up after its time
+)
+
+// reboot ends the daemon as a machine that goes down does. What is mounted goes then.
+func (n *node) reboot(way string) {
 	n.t.Helper()
 
-	if orderly {
+	var held *os.File
+
+	if way == inUse {
+		var err error
+		if held, err = os.Open(filepath.Join(n.Root, "var")); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+
+	if way != powerCut {
 		if err := n.Stop(n.t.Context()); err != nil {
 			n.t.Fatal(err)
 		}
 	} else {
 		n.Kill()
+	}
+
+	if held != nil {
+		held.Close() //nolint:errcheck // only read
 	}
 
 	for _, target := range mountsBelow(n.Root) {
@@ -530,7 +559,7 @@ func TestReset(t *testing.T) {
 	}
 
 	// EPHEMERAL alone, and the power goes before the machine is down: the mark survives, STATE and META are kept.
-	for _, orderly := range []bool{true, false} {
+	for _, way := range []string{inOrder, powerCut, inUse} {
 		write()
 		writeMeta(n)
 
@@ -544,8 +573,13 @@ func TestReset(t *testing.T) {
 			t.Errorf("called %s, %s", first, second)
 		}
 
-		n.reboot(orderly)
+		n.reboot(way)
 		n.await("STATE ready", "META ready")
+
+		if released := way == powerCut || <-calls == "release"; !released {
+			t.Errorf("%s: init was not asked to let go of its logs", way)
+		}
+
 		install()
 
 		if _, err := os.Stat(kept); err != nil {
@@ -563,7 +597,7 @@ func TestReset(t *testing.T) {
 	}
 
 	// Everything: the machine has nothing then, again whether it goes down in order or not.
-	for _, orderly := range []bool{true, false} {
+	for _, way := range []string{inOrder, powerCut} {
 		write()
 
 		if err := n.reset(&machine.ResetRequest{}); err != nil {
@@ -574,8 +608,12 @@ func TestReset(t *testing.T) {
 			t.Errorf("called %s", call)
 		}
 
-		n.reboot(orderly)
+		n.reboot(way)
 		n.await("STATE missing", "META missing")
+
+		if released := way == powerCut || <-calls == "release"; !released {
+			t.Errorf("%s: init was not asked to let go of its logs", way)
+		}
 
 		if out, err := exec.Command("blkid", "-p", disk.Path).CombinedOutput(); err == nil {
 			t.Errorf("the disk still holds %s", out)
@@ -638,7 +676,7 @@ func TestBootsBeforeConfigd(t *testing.T) {
 
 	begin := time.Now()
 
-	n.reboot(false)
+	n.reboot(powerCut)
 	n.await("STATE ready", "META ready", "EPHEMERAL waiting")
 
 	if took := time.Since(begin); took > 3*time.Second {

@@ -86,12 +86,12 @@ func partitioned(t *testing.T, c *machines) {
 			}
 		}
 		for name, kind := range map[string]string{"STATE": "ext4", "EPHEMERAL": "ext4"} {
-			offset, err := partition(table, name)
+			first, _, err := partition(table, name)
 			if err != nil {
 				t.Error(err)
 				continue
 			}
-			probed := outside.Must(t, outside.Run(t.Context(), "blkid", "--probe", "--offset", fmt.Sprint(offset*512), image))
+			probed := outside.Must(t, outside.Run(t.Context(), "blkid", "--probe", "--offset", fmt.Sprint(first*512), image))
 			if !strings.Contains(probed, fmt.Sprintf(" LABEL=%q", name)) || !strings.Contains(probed, fmt.Sprintf(" TYPE=%q", kind)) {
 				t.Errorf("%s of %s: %s", name, n.Name, probed)
 			}
@@ -99,13 +99,13 @@ func partitioned(t *testing.T, c *machines) {
 	}
 }
 
-// partition is a partition's first sector in what sgdisk printed.
-func partition(table, name string) (sector int64, err error) {
+// partition gives a partition's first and last sector in what sgdisk printed.
+func partition(table, name string) (first, last int64, err error) {
 	for line := range strings.Lines(table) {
-		if fields := strings.Fields(line); len(fields) > 2 && fields[len(fields)-1] == name {
-			_, err = fmt.Sscan(fields[1], &sector)
-			return sector, err
+		if fields := strings.Fields(line); len(fields) > 3 && fields[len(fields)-1] == name {
+			_, err = fmt.Sscan(fields[1]+" "+fields[2], &first, &last)
+			return first, last, err
 		}
 	}
-	return 0, fmt.Errorf("no partition %s in\n%s", name, table)
+	return 0, 0, fmt.Errorf("no partition %s in\n%s", name, table)
 }

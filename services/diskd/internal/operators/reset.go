@@ -8,12 +8,10 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
@@ -34,14 +32,9 @@ type Machine struct {
 	Runs func(owner string) bool
 	// Resetting is written when disks are marked: the daemon's end ends the reset.
 	Resetting string
+	// Patience is how long to wait, on the way down, for others to let go of what is to be wiped.
+	Patience time.Duration
 }
-
-// On the way down: how long to wait for init's answer, and for others to let go of what is to be wiped. Wiping takes a
-// second; init gives 17.
-const (
-	askWithin     = 3 * time.Second
-	unmountWithin = 11 * time.Second
-)
 
 // Wish is what a reset shall wipe.
 type Wish struct {
@@ -223,54 +216,6 @@ func (m *Machine) leaveEtcd(ctx context.Context) error {
 	return err
 }
 
-func marked(disks []disk.Disk) []disk.Part {
-	var parts []disk.Part
-
-	for _, d := range disks {
-		for _, p := range d.Parts {
-			if p.Wipe {
-				parts = append(parts, p)
-			}
-		}
-	}
-
-	return parts
-}
-
-// unmount tries until nobody uses the mount any more.
-func (m *Machine) unmount(ctx context.Context, target string) error {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-
-	for {
-		err := m.System.UnmountAt(target)
-		if !errors.Is(err, unix.EBUSY) {
-			return err
-		}
-
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-// releaseLogs has init write its logs, which are on EPHEMERAL, to memory.
-func (m *Machine) releaseLogs(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
-
-	conn, err := m.Dial("init")
-	if err != nil {
-		return err
-	}
-
-	_, err = initv1.NewInitServiceClient(conn).Release(ctx, &initv1.ReleaseRequest{})
-
-	return err
-}
-
 func (m *Machine) goDown(ctx context.Context, reboot bool) (string, error) {
 	conn, err := m.Dial("init")
 	if err != nil {
@@ -294,61 +239,4 @@ func (m *Machine) goDown(ctx context.Context, reboot bool) (string, error) {
 	}
 
 	return answer.GetMessages()[0].GetActorId(), nil
-}
-
-// Finish ends a reset when the machine goes down: what is marked is unmounted and wiped. What is still in use is left to
-// the next start, before anything is mounted.
-func (m *Machine) Finish(ctx context.Context) {
-	if _, err := os.Stat(m.Resetting); err != nil {
-		return
-	}
-
-	m.Engine.Close(func() {
-		if err := m.finish(ctx); err != nil {
-			m.Log.Warn("the next start ends the reset", "error", err)
-		}
-	})
-}
-
-func (m *Machine) finish(ctx context.Context) error {
-	disks, err := m.System.Disks()
-	if err != nil {
-		return err
-	}
-
-	if err := m.releaseLogs(ctx); err != nil {
-		m.Log.Warn("init keeps its logs where they are", "error", err)
-	}
-
-	// The other daemons are going down, too, and hold files until then.
-	ctx, cancel := context.WithTimeout(ctx, unmountWithin)
-	defer cancel()
-
-	targets, err := m.System.MountsOver(marked(disks))
-	if err != nil {
-		return err
-	}
-
-	for _, target := range targets {
-		// What stays busy does not keep the rest from being wiped.
-		if err := m.unmount(ctx, target); err != nil {
-			m.Log.Warn("the next start wipes what is in use", "mount", target, "error", err)
-		}
-	}
-
-	ctx = context.WithoutCancel(ctx)
-
-	if disks, err = m.System.Disks(); err != nil {
-		return err
-	}
-
-	for _, op := range plan.Wipes(disks) {
-		m.Log.Info("disk step", "step", op.String())
-
-		if err := m.System.Apply(ctx, op); err != nil {
-			return fmt.Errorf("%s: %w", op, err)
-		}
-	}
-
-	return nil
 }
