@@ -96,6 +96,32 @@ func TestMaintenanceHidesSecretsAndForwardsNothing(t *testing.T) {
 	}
 }
 
+// A node that gets an address renews its certificate: whoever is connected stays.
+func TestMaintenanceConnectionOutlivesItsCertificate(t *testing.T) {
+	n := newNode(t, "127.0.0.2", "0")
+	n.startOwners(t)
+	n.startGateway(t)
+
+	authority := fake.NewAuthority(t)
+	fake.PublishMaintenance(t, n.trustd, authority.Server(t, "maintenance"))
+
+	conn := n.dial(t, stranger())
+	if err := version(within(t, 10*time.Second), conn); err != nil {
+		t.Fatal(err)
+	}
+
+	renewed := authority.Server(t, "127.0.0.2")
+	fake.RenewMaintenance(t, n.trustd, renewed)
+
+	block, _ := pem.Decode(renewed.Crt)
+	fingerprint := strings.ReplaceAll(fmt.Sprintf("% X", sha256.Sum256(block.Bytes)), " ", ":")
+	await(t, 5*time.Second, func() error { return contains(n.gateway.log, fingerprint) })
+
+	if err := version(within(t, 10*time.Second), conn); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestConfigurationEndsMaintenance: whoever came in without a certificate is out, streams included.
 func TestConfigurationEndsMaintenance(t *testing.T) {
 	authority := fake.NewAuthority(t)

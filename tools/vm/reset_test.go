@@ -54,15 +54,9 @@ func TestReset(t *testing.T) {
 			t.Errorf("etcd after a reset: %s", r)
 		}
 
-		n.ctl(t, "bootstrap")
-		before.etcd = ""
-		kittest.AwaitNoError(t, bootLimit, func() error {
-			if r := n.try(t, "etcd", "status"); r.Err != nil {
-				return fmt.Errorf("etcd is not back: %s", r)
-			}
+		n.bootstrap(t)
 
-			return nil
-		})
+		before.etcd = ""
 
 		if now := keptBy(t, n); now != before {
 			t.Errorf("after a reset of EPHEMERAL: %+v, before: %+v", now, before)
@@ -82,6 +76,106 @@ func TestReset(t *testing.T) {
 		if out := n.insecure(t, "disks"); !strings.Contains(out, "/dev/vda") || strings.HasSuffix(strings.TrimSpace(out), "*") {
 			t.Errorf("disks in maintenance mode:\n%s", out)
 		}
+	})
+}
+
+// TestLongResetOfUserDisks: a user disk alone is wiped and made anew; a machine that lost only STATE is in maintenance mode,
+// and reset there; without --reboot it stays off, wiped, and starts in maintenance mode.
+func TestLongResetOfUserDisks(t *testing.T) {
+	flags := []string{"--extra-disks", "2", "--extra-disks-size", "1024", "--config-patch", userDisk}
+	c := start(t, flags...)
+	n := c.nodes[0]
+	n.ctl(t, "meta", "write", "0x0a", "kept")
+	n.etcdctl(t, "put", "vm", "before")
+	n.awaitVolumes(t, "/dev/vdb-1", "/dev/vdb-2")
+
+	before, one := keptBy(t, n), n.filesystem(t, 1, "user-1")
+
+	t.Run("user disk", func(t *testing.T) {
+		mark := n.mark(t)
+		n.reset(t, "back and ready", "--graceful=false", "--reboot", "--wipe-mode=user-disks", "--user-disks-to-wipe=/dev/vdb")
+		n.wentDown(t, mark)
+		n.awaitVolumes(t, "EPHEMERAL", "/dev/vdb-1", "/dev/vdb-2")
+
+		kittest.AwaitNoError(t, bootLimit, func() error {
+			if r := n.try(t, "etcd", "status"); r.Err != nil {
+				return fmt.Errorf("etcd is not back: %s", r)
+			}
+
+			return nil
+		})
+
+		if now := keptBy(t, n); now != before {
+			t.Errorf("after a reset of a user disk: %+v, before: %+v", now, before)
+		}
+
+		if now := n.filesystem(t, 1, "user-1"); now.uuid == one.uuid || now.kind != "ext4" {
+			t.Errorf("the user disk was not wiped: %+v, before: %+v", now, one)
+		}
+	})
+
+	t.Run("STATE", func(t *testing.T) {
+		n.reset(t, "back, in maintenance mode", "--graceful=false", "--reboot", "--system-labels-to-wipe=STATE")
+
+		if out := n.insecure(t, "get", "metakeys", "0x0a", "-o", "jsonpath={.spec.value}"); out != "kept\n" {
+			t.Errorf("META is %q", out)
+		}
+	})
+
+	t.Run("maintenance", func(t *testing.T) {
+		if r := n.tryInsecure(t, "reset", "--system-labels-to-wipe=NOTHING"); r.Err == nil || !strings.Contains(r.Stderr, "has no partition NOTHING") {
+			t.Errorf("an unknown label: %s", r)
+		}
+
+		n.insecure(t, "reset", "--wait=false", "--user-disks-to-wipe=/dev/vdb,/dev/vdc")
+		n.awaitOff(t)
+
+		for disk := range 3 {
+			n.blank(t, disk)
+		}
+
+		n.powerOn(t, flags...)
+		n.awaitMaintenance(t)
+	})
+}
+
+// TestLongResetLeavesEtcd: of two control planes one is reset; etcd goes on with the other.
+func TestLongResetLeavesEtcd(t *testing.T) {
+	c := start(t, "--controlplanes", "2", "--memory", "1536")
+	first, second := c.nodes[0], c.nodes[1]
+	first.etcdctl(t, "put", "vm", "before")
+
+	second.reset(t, "back, in maintenance mode", "--reboot")
+
+	if members := first.ctl(t, "etcd", "members"); strings.Contains(members, second.Name) || !strings.Contains(members, first.Name) {
+		t.Errorf("members after one was reset:\n%s", members)
+	}
+
+	if now := first.etcdctl(t, "get", "--print-value-only", "vm"); now != "before\n" {
+		t.Errorf("etcd's data: %q", now)
+	}
+}
+
+// bootstrap makes etcd's first member, once the node is ready for it, and waits until it answers.
+func (n *node) bootstrap(t *testing.T) {
+	t.Helper()
+
+	asked := false
+
+	kittest.AwaitNoError(t, bootLimit, func() error {
+		if !asked {
+			if r := n.try(t, "bootstrap"); r.Err != nil {
+				return fmt.Errorf("no bootstrap: %s", r)
+			}
+
+			asked = true
+		}
+
+		if r := n.try(t, "etcd", "status"); r.Err != nil {
+			return fmt.Errorf("etcd is not back: %s", r)
+		}
+
+		return nil
 	})
 }
 

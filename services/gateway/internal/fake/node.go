@@ -6,6 +6,7 @@ import (
 
 	"github.com/cosi-project/runtime/api/v1alpha1"
 	cosi "github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
 	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
@@ -91,6 +92,21 @@ func PublishMaintenance(t testing.TB, trustd state.State, pair Pair) {
 	res.TypedSpec().Server = &pki.CertificateAndKey{Crt: pair.Crt, Key: pair.Key}
 
 	put(t, res.Metadata().ID(), func() error { return trustd.Create(t.Context(), res) })
+}
+
+// RenewMaintenance puts another certificate in the place of the one that PublishMaintenance has published.
+func RenewMaintenance(t testing.TB, trustd state.State, pair Pair) {
+	t.Helper()
+
+	pointer := secrets.NewMaintenanceServiceCerts("secrets", secrets.MaintenanceServiceID).Metadata()
+
+	if _, err := safe.StateUpdateWithConflicts(t.Context(), trustd, pointer, func(res *secrets.MaintenanceServiceCerts) error {
+		res.TypedSpec().Server = &pki.CertificateAndKey{Crt: pair.Crt, Key: pair.Key}
+
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // PublishConfig makes configd have a machine configuration.
