@@ -131,7 +131,7 @@ func TestLongInline(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	sector, err := partition(outside.Must(t, outside.Run(t.Context(), "sgdisk", "--print", n.DiskPath(0))), "STATE")
+	sector, _, err := partition(outside.Must(t, outside.Run(t.Context(), "sgdisk", "--print", n.DiskPath(0))), "STATE")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func (n *node) awaitMeta(t *testing.T, want string) {
 func metaCopies(t *testing.T, n *node) []meta.Values {
 	t.Helper()
 
-	sector, err := partition(outside.Must(t, outside.Run(t.Context(), "sgdisk", "--print", n.DiskPath(0))), "META")
+	sector, _, err := partition(outside.Must(t, outside.Run(t.Context(), "sgdisk", "--print", n.DiskPath(0))), "META")
 	if err != nil {
 		t.Fatal(err)
 	}
