@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/jsimonetti/rtnetlink/v2"
 	"github.com/mdlayher/netlink"
@@ -63,7 +62,7 @@ func (c *Conn) send(msgs []netlink.Message, ops []plan.Op) (errs []error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	if err := c.nl.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := c.begin(); err != nil {
 		return []error{err}
 	}
 
@@ -73,7 +72,10 @@ func (c *Conn) send(msgs []netlink.Message, ops []plan.Op) (errs []error) {
 
 	// The kernel acknowledges each message, in order.
 	for _, op := range ops {
-		if _, err := c.nl.Receive(); err != nil && !alreadySo(op, err) {
+		_, err := c.nl.Receive()
+		c.late = c.late || !ofKernel(err)
+
+		if err != nil && !alreadySo(op, err) {
 			errs = append(errs, fmt.Errorf("%s: %w", op, plain(err)))
 		}
 	}

@@ -3,6 +3,7 @@
 package rtnl
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answerTimeout bounds the wait for one answer of the kernel, which normally takes microseconds.
-const answerTimeout = 5 * time.Second
+// answerTimeout bounds the wait for one answer of the kernel. That normally takes microseconds, but a virtual machine may
+// get no processor time for seconds.
+const answerTimeout = 20 * time.Second
 
 // Conn talks to the kernel about one network namespace: that of the thread that made it.
 type Conn struct {
@@ -21,6 +23,9 @@ type Conn struct {
 	nl  *netlink.Conn
 	eth *ethtool.Client // nil where the kernel has no ethtool netlink
 	ioc int             // socket for ioctls
+
+	timeout time.Duration
+	late    bool // answers that nobody waited for may still be in nl
 }
 
 // Dial opens the sockets in the calling thread's network namespace.
@@ -46,7 +51,7 @@ func Dial() (*Conn, error) {
 		eth = nil
 	}
 
-	return &Conn{nl: nl, eth: eth, ioc: ioc}, nil
+	return &Conn{nl: nl, eth: eth, ioc: ioc, timeout: answerTimeout}, nil
 }
 
 // Close closes the sockets.
@@ -65,12 +70,56 @@ func (c *Conn) dump(kind netlink.HeaderType, header []byte) ([]netlink.Message, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	if err := c.nl.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := c.begin(); err != nil {
 		return nil, err
 	}
 
-	return c.nl.Execute(netlink.Message{
+	messages, err := c.nl.Execute(netlink.Message{
 		Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump},
 		Data:   header,
 	})
+	c.late = !ofKernel(err)
+
+	return messages, err
+}
+
+// begin starts an exchange. What a timed out one before left in the socket would be taken for its answers.
+func (c *Conn) begin() error {
+	if c.late {
+		if err := c.drain(); err != nil {
+			return fmt.Errorf("drop late answers: %w", err)
+		}
+
+		c.late = false
+	}
+
+	return c.nl.SetDeadline(time.Now().Add(c.timeout))
+}
+
+func (c *Conn) drain() error {
+	raw, err := c.nl.SyscallConn()
+	if err != nil {
+		return err
+	}
+
+	scratch := make([]byte, 1)
+
+	closed := raw.Control(func(fd uintptr) {
+		for err == nil || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) {
+			_, _, err = unix.Recvfrom(int(fd), scratch, unix.MSG_DONTWAIT)
+		}
+	})
+
+	if errors.Is(err, unix.EAGAIN) {
+		err = nil
+	}
+
+	return errors.Join(closed, err)
+}
+
+// ofKernel tells whether an exchange came to its end, well or with an error of the kernel's own.
+func ofKernel(err error) bool {
+	var code unix.Errno
+
+	return err == nil || errors.As(err, &code)
 }
