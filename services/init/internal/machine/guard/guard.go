@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -46,19 +44,8 @@ type Facts struct {
 	Marked bool
 }
 
-// Platforms that are machines; the others of the contract are not there yet.
-func platforms() []string { return []string{"metal", "nocloud"} }
-
-// PlatformError is a platform that this version does not know.
-type PlatformError string
-
-func (e PlatformError) Error() string {
-	return fmt.Sprintf("talos.platform=%s is not supported by this version: boot with talos.platform=%s",
-		string(e), strings.Join(platforms(), " or talos.platform="))
-}
-
-// Decide is nil for a machine, ErrNoMachine for everything that is none, and a PlatformError for a machine that asks for a
-// platform that is not supported.
+// Decide is nil for a machine and ErrNoMachine for everything that is none. A machine may be on a platform that this version
+// does not know: configd says so, and takes its configuration through the API.
 func Decide(f Facts) error {
 	switch {
 	case f.PID != 1:
@@ -71,8 +58,6 @@ func Decide(f Facts) error {
 		return fmt.Errorf("%w: the environment says that this is a container", ErrNoMachine)
 	case f.Platform == "" || f.Platform == container:
 		return fmt.Errorf("%w: talos.platform is %q", ErrNoMachine, f.Platform)
-	case !slices.Contains(platforms(), f.Platform):
-		return PlatformError(f.Platform)
 	}
 
 	return nil
@@ -94,11 +79,9 @@ func Observe() Facts {
 	return f
 }
 
-// Ask gives a permit to PID 1 of a machine. A PlatformError comes with one: the machine is ours, only to say so and stop.
+// Ask gives a permit to PID 1 of a machine.
 func Ask() (Permit, error) {
 	err := Decide(Observe())
 
-	var unsupported PlatformError
-
-	return Permit{granted: err == nil || errors.As(err, &unsupported)}, err
+	return Permit{granted: err == nil}, err
 }
