@@ -118,7 +118,7 @@ func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
 	}
 
 	// The node's name comes first, so that a patch may give another.
-	texts := append([]string{"machine: {network: {hostname: " + m.Name + "}}"}, append(append([]string{}, spec.Patches...), patches...)...)
+	texts := []string{"machine: {network: {hostname: " + m.Name + "}}"}
 	if len(m.cluster.Nameservers) > 0 {
 		texts = append([]string{fmt.Sprintf("machine: {network: {nameservers: [%s]}}", join(m.cluster.Nameservers))}, texts...)
 	}
@@ -129,12 +129,25 @@ func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
 		texts = append([]string{"machine: {install: {disk: /dev/vda}}"}, texts...)
 	}
 
-	loaded, err := patch.LoadAll(texts)
+	for _, host := range spec.InsecureRegistries {
+		texts = append([]string{fmt.Sprintf("machine: {registries: {config: {%q: {tls: {insecureSkipVerify: true}}}}}", host)}, texts...)
+	}
+
+	if spec.KubePrismPort != DefaultKubePrismPort {
+		texts = append([]string{fmt.Sprintf("machine: {features: {kubePrism: {port: %d}}}", spec.KubePrismPort)}, texts...)
+	}
+
+	own, err := patch.LoadAll(texts)
+	if err != nil {
+		return err
+	}
+
+	given, err := patch.LoadAll(append(append([]string{}, spec.Patches...), patches...))
 	if err != nil {
 		return fmt.Errorf("--config-patch: %w", err)
 	}
 
-	if data, err = patch.Apply(data, loaded...); err != nil {
+	if data, err = patch.Apply(data, append(own, given...)...); err != nil {
 		return fmt.Errorf("--config-patch: %w", err)
 	}
 

@@ -44,6 +44,11 @@ func Create(ctx context.Context, spec Spec, out io.Writer) (*Cluster, error) {
 
 	limit := spec.WaitTimeout * time.Duration(c.patience(ctx, p))
 
+	// Supervisors read it.
+	if err := c.save(); err != nil {
+		return nil, err
+	}
+
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 
@@ -156,6 +161,10 @@ func (c *Cluster) resume(spec *Spec, p *progress) error {
 
 	if c.VMs != nil {
 		spec.ApplyConfig = !spec.NoConfig && c.VMs.Injection == ""
+
+		if err := c.change(spec, p); err != nil {
+			return err
+		}
 	}
 
 	if spec.Binaries != c.Binaries || spec.Manifests != c.Manifests {

@@ -20,7 +20,7 @@ type Condition string
 // Conditions.
 const (
 	Running Condition = "running"
-	Off     Condition = "off"
+	Off     Condition = "stopped"
 	// Lost is a machine whose supervisor died; the kernel has killed the node with it.
 	Lost   Condition = "supervisor lost"
 	Broken Condition = "does not boot"

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,8 @@ const (
 	DefaultProvisioner = "sandbox"
 	QEMU               = "qemu"
 	DefaultWaitTimeout = 20 * time.Minute
+
+	DefaultKubePrismPort = 7445
 )
 
 // Spec says what cluster to make.
@@ -53,10 +56,12 @@ type Spec struct {
 
 	Patches, ControlPlanePatches, WorkerPatches []string
 	Nameservers                                 []string
-	RegistryMirrors                             []string
-	ControlPlanes, Workers, MTU                 int
-	WaitTimeout                                 time.Duration
-	NoDiscovery, KubeSpan                       bool
+	RegistryMirrors, InsecureRegistries         []string
+	// KubePrismPort is for each node's own load balancer; 0 is DefaultKubePrismPort.
+	KubePrismPort               int
+	ControlPlanes, Workers, MTU int
+	WaitTimeout                 time.Duration
+	NoDiscovery, KubeSpan       bool
 	// NoConfig starts the nodes in maintenance mode; ApplyConfig then applies the configuration through the API.
 	NoConfig, ApplyConfig bool
 	// NoWait returns once the nodes were started.
@@ -113,11 +118,50 @@ func (s *Spec) Complete() error {
 		}
 	}
 
+	if err := s.completeNetwork(); err != nil {
+		return err
+	}
+
 	if room := 1<<(32-prefix.Bits()) - 3; s.ControlPlanes+s.Workers > room {
 		return fmt.Errorf("--cidr %s has room for %d nodes, %d are asked for", s.CIDR, max(room, 0), s.ControlPlanes+s.Workers)
 	}
 
 	return s.findPaths()
+}
+
+// completeNetwork refuses what a network or a configuration cannot have.
+func (s *Spec) completeNetwork() error {
+	if s.MTU < 576 || s.MTU > 65521 {
+		return fmt.Errorf("--mtu %d: give between 576 and 65521", s.MTU)
+	}
+
+	for _, server := range s.Nameservers {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return fmt.Errorf("--nameservers %q: write IP addresses", server)
+		}
+	}
+
+	if s.KubePrismPort == 0 {
+		s.KubePrismPort = DefaultKubePrismPort
+	}
+
+	for _, port := range []struct {
+		flag string
+		have int
+	}{{"control-plane-port", s.ControlPlanePort}, {"kubeprism-port", s.KubePrismPort}} {
+		if port.have < 1 || port.have > 65535 {
+			return fmt.Errorf("--%s %d: give between 1 and 65535", port.flag, port.have)
+		}
+	}
+
+	for _, mirror := range s.RegistryMirrors {
+		host, address, _ := strings.Cut(mirror, "=")
+		if parsed, err := url.Parse(address); host == "" || err != nil || parsed.Host == "" {
+			return fmt.Errorf("--registry-mirror %q: write HOST=URL such as docker.io=http://%s:5000", mirror, s.gateway().Addr())
+		}
+	}
+
+	return nil
 }
 
 func (s *Spec) findPaths() error {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -36,9 +35,11 @@ type VMs struct {
 	Disk          int    `yaml:"disk"`
 	ExtraDisks    int    `yaml:"extraDisks,omitempty"`
 	ExtraDiskSize int    `yaml:"extraDiskSize,omitempty"`
-	Kernel        string `yaml:"kernel,omitempty"`
-	Initrd        string `yaml:"initrd,omitempty"`
-	ISO           string `yaml:"iso,omitempty"`
+	// ExtraDrivers are what further disks hang on, in turn; the last counts for the rest. See qemu.Drivers.
+	ExtraDrivers []string `yaml:"extraDrivers,omitempty"`
+	Kernel       string   `yaml:"kernel,omitempty"`
+	Initrd       string   `yaml:"initrd,omitempty"`
+	ISO          string   `yaml:"iso,omitempty"`
 	// Injection is "" (through the API of maintenance mode) or MetalISO.
 	Injection string `yaml:"injection,omitempty"`
 	BadRTC    bool   `yaml:"badRTC,omitempty"`
@@ -46,39 +47,8 @@ type VMs struct {
 	NoNames bool `yaml:"noNames,omitempty"`
 	// Ports of the gateway's address that are passed on to control planes.
 	Ports []int `yaml:"ports,omitempty"`
-}
-
-// complete refuses what cannot be; dir is where the running program is.
-func (v *VMs) complete(dir string) error {
-	if _, err := qemu.Program(v.Arch); err != nil {
-		return fmt.Errorf("--arch: %w", err)
-	}
-
-	if v.Injection != "" && v.Injection != MetalISO {
-		return fmt.Errorf("--config-injection-method %q: there is %s; without it the configuration comes through maintenance mode", v.Injection, MetalISO)
-	}
-
-	for flag, n := range map[string]int{"--memory": v.Memory - 256, "--memory-workers": v.MemoryWorkers - 256, "--disk": v.Disk - 1024, "--extra-disks": v.ExtraDisks} {
-		if n < 0 {
-			return fmt.Errorf("%s: too little", flag)
-		}
-	}
-
-	for flag, text := range map[string]string{"--cpus": v.CPUs, "--cpus-workers": v.CPUsWorkers} {
-		if _, err := strconv.ParseFloat(text, 64); err != nil {
-			return fmt.Errorf("%s %q: give a number", flag, text)
-		}
-	}
-
-	for _, path := range []*string{&v.Kernel, &v.Initrd} {
-		*path = strings.ReplaceAll(*path, "${ARCH}", v.Arch)
-	}
-
-	if v.ISO != "" {
-		return found("--iso-path", &v.ISO, dir)
-	}
-
-	return errors.Join(found("--vmlinuz-path", &v.Kernel, dir), found("--initrd-path", &v.Initrd, dir))
+	// Given are the flags that were given: only those change a cluster that exists.
+	Given map[string]bool `yaml:"-"`
 }
 
 // found makes a path absolute; one below _out is also looked for beside the program.
@@ -92,7 +62,12 @@ func found(flag string, path *string, dir string) error {
 		}
 	}
 
-	return fmt.Errorf("%s %s: %w (`make kernel initramfs` builds what is booted by default)", flag, *path, fs.ErrNotExist)
+	hint := ""
+	if filepath.Dir(*path) == "_out" {
+		hint = "; `make kernel initramfs` builds it"
+	}
+
+	return fmt.Errorf("%s %s: %w%s", flag, *path, fs.ErrNotExist, hint)
 }
 
 func (v *VMs) patience() int {
@@ -142,11 +117,6 @@ func (m *Machine) DiskPath(index int) string {
 
 // powerOnVM boots the virtual machine until it powers off.
 func (m *Machine) powerOnVM(r *record, power <-chan os.Signal) error {
-	vm, err := m.vm()
-	if err != nil {
-		return err
-	}
-
 	monitor, err := qemu.Listen(m.MonitorPath())
 	if err != nil {
 		return err
@@ -160,7 +130,7 @@ func (m *Machine) powerOnVM(r *record, power <-chan os.Signal) error {
 	for quick := 0; ; {
 		started := time.Now()
 
-		end, pressed, err := m.bootVM(vm, r, monitor, power)
+		end, pressed, err := m.bootVM(r, monitor, power)
 		if err != nil {
 			return err
 		}
@@ -196,6 +166,7 @@ func (m *Machine) vm() (qemu.VM, error) {
 	vm := qemu.VM{
 		Name: m.Name, UUID: m.UUID, Serial: m.Name, Arch: v.Arch, KVM: v.KVM, CPUs: max(int(count+0.5), 1), MemoryMB: memory, Kernel: v.Kernel, Initrd: v.Initrd,
 		ISO: v.ISO, MAC: m.MAC, Tap: m.Link, Console: m.ConsolePath(), BadRTC: v.BadRTC, Cmdline: m.vmCommandLine(),
+		CrashStore: filepath.Join(m.cluster.dir, m.Name+".crash"),
 	}
 
 	for i := range v.ExtraDisks + 1 {
@@ -204,7 +175,7 @@ func (m *Machine) vm() (qemu.VM, error) {
 			size = v.Disk
 		}
 
-		vm.Disks = append(vm.Disks, m.DiskPath(i))
+		vm.Disks = append(vm.Disks, qemu.Disk{Path: m.DiskPath(i), Driver: v.driver(i)})
 		err = errors.Join(err, qemu.MakeDisk(m.DiskPath(i), size))
 	}
 
@@ -253,12 +224,22 @@ func unguarded(arch string) string {
 }
 
 // bootVM runs the machine once.
-func (m *Machine) bootVM(vm qemu.VM, r *record, monitor *qemu.Monitor, power <-chan os.Signal) (end qemu.End, pressed bool, err error) {
+func (m *Machine) bootVM(r *record, monitor *qemu.Monitor, power <-chan os.Signal) (end qemu.End, pressed bool, err error) {
 	console, err := m.openConsole()
 	if err != nil {
 		return "", false, err
 	}
 	defer console.Close()
+
+	// What was changed since the boot before.
+	if m.cluster, err = Load(filepath.Dir(m.cluster.dir), m.cluster.Name); err != nil {
+		return "", false, err
+	}
+
+	vm, err := m.vm()
+	if err != nil {
+		return "", false, err
+	}
 
 	if r.BootID, err = newBootID(); err != nil {
 		return "", false, fmt.Errorf("make boot id: %w", err)

@@ -15,7 +15,7 @@ import (
 )
 
 // commandLimit ends a program that hangs.
-const commandLimit = 5 * time.Minute
+const commandLimit = 15 * time.Minute
 
 // Result is what a program gave. Err is nil when it exited with 0.
 type Result struct {
@@ -31,7 +31,7 @@ func (r Result) String() string {
 	return fmt.Sprintf("$ %s\n%s%s(exit code %d)", strings.Join(r.Args, " "), r.Stdout, r.Stderr, r.Code)
 }
 
-// Run runs a program to its end, for at most five minutes.
+// Run runs a program to its end, for at most a quarter of an hour.
 func Run(ctx context.Context, name string, args ...string) Result {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()

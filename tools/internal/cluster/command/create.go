@@ -25,6 +25,8 @@ func createCommand(g *global) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			spec.Name, spec.StateDir, spec.Provisioner = g.name, g.state, g.provisioner
 			spec.NoWait, spec.NoDiscovery = !wait, !discovery
+			spec.VMs.Given = map[string]bool{}
+			cmd.Flags().Visit(func(f *pflag.Flag) { spec.VMs.Given[f.Name] = true })
 			warnUnused(cmd, g.provisioner)
 
 			return create(cmd, spec)
@@ -43,6 +45,8 @@ func createCommand(g *global) *cobra.Command {
 	flags.StringVar(&spec.DNSDomain, "dns-domain", generate.DefaultDNSDomain, "DNS domain of the Kubernetes cluster")
 	flags.StringVar(&spec.InstallImage, "install-image", generate.DefaultInstallImage, "installer image in the configurations")
 	flags.StringSliceVar(&spec.RegistryMirrors, "registry-mirror", nil, "registry mirrors as host=URL")
+	flags.StringSliceVar(&spec.InsecureRegistries, "registry-insecure-skip-verify", nil, "registries whose certificates are not verified")
+	flags.IntVar(&spec.KubePrismPort, "kubeprism-port", cluster.DefaultKubePrismPort, "port of the nodes' own load balancer for the Kubernetes API")
 	flags.StringArrayVar(&spec.Patches, "config-patch", nil, "patch for every node's configuration; @FILE reads it from a file")
 	flags.StringArrayVar(&spec.ControlPlanePatches, "config-patch-control-plane", nil, "patch for control planes")
 	flags.StringArrayVar(&spec.WorkerPatches, "config-patch-worker", nil, "patch for workers")
@@ -89,11 +93,14 @@ func create(cmd *cobra.Command, spec *cluster.Spec) error {
 // unusedFlags take what other provisioners need, so that scripts work unchanged.
 func unusedFlags(flags *pflag.FlagSet) {
 	texts := []string{
-		"docker-host-ip", "exposed-ports", "image", "disk-image-path", "cni-bundle-url", "cni-cache-dir", "ipxe-boot-script", "talos-version", "custom-cni-url",
+		"docker-host-ip", "exposed-ports", "image", "disk-image-path", "cni-bundle-url", "cni-cache-dir", "cni-bin-path", "cni-conf-dir", "ipxe-boot-script", "talos-version", "custom-cni-url",
+		"disk-encryption-key-types", "extra-uefi-search-paths", "mount", "no-masquerade-cidrs", "user-disk", "wireguard-cidr", "with-firewall", "with-siderolink",
+		"with-network-bandwidth", "with-network-jitter", "with-network-latency", "with-network-packet-corrupt", "with-network-packet-loss", "with-network-packet-reorder",
 	}
 	switches := []string{
 		"docker-disable-ipv6", "disk-preallocate", "with-uefi", "with-tpm2", "with-debug", "crashdump",
 		"skip-kubeconfig", "skip-k8s-node-readiness-check", "ipv4", "encrypt-state", "encrypt-ephemeral",
+		"ipv6", "init-node-as-endpoint", "use-vip", "with-init-node", "with-network-chaos", "with-uuid-hostnames",
 	}
 
 	for _, name := range texts {
@@ -104,6 +111,7 @@ func unusedFlags(flags *pflag.FlagSet) {
 		flags.Bool(name, false, unusedNote)
 	}
 
+	flags.Lookup("with-siderolink").NoOptDefVal = "true"
 	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = f.Hidden || f.Usage == unusedNote })
 }
 

@@ -2,10 +2,12 @@ package command
 
 import (
 	"runtime"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/dactyl-os/dactyl/tools/internal/cluster"
+	"github.com/dactyl-os/dactyl/tools/internal/cluster/qemu"
 )
 
 // onlyVMs begins the usage of flags that only virtual machines know.
@@ -21,6 +23,7 @@ func vmFlags(flags *pflag.FlagSet, vms *cluster.VMs) {
 	flags.IntVar(&vms.Disk, "disk", 6144, onlyVMs+"size of the system disk in MiB, a sparse file")
 	flags.IntVar(&vms.ExtraDisks, "extra-disks", 0, onlyVMs+"further disks of each node")
 	flags.IntVar(&vms.ExtraDiskSize, "extra-disks-size", 5120, onlyVMs+"size of a further disk in MiB")
+	flags.StringSliceVar(&vms.ExtraDrivers, "extra-disks-drivers", nil, onlyVMs+"what further disks hang on, in turn: "+strings.Join(qemu.Drivers(), ", "))
 	flags.StringVar(&vms.Kernel, "vmlinuz-path", "_out/vmlinuz-${ARCH}", onlyVMs+"kernel")
 	flags.StringVar(&vms.Initrd, "initrd-path", "_out/initramfs-${ARCH}.xz", onlyVMs+"initramfs")
 	flags.StringVar(&vms.ISO, "iso-path", "", onlyVMs+"boot from this ISO instead")

@@ -4,25 +4,25 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/kdomanski/iso9660"
 )
 
-// MakeDisk makes a sparse raw image, unless it is there: a machine keeps its disks.
+// MakeDisk makes a sparse raw image. One that is there keeps what is on it, and grows.
 func MakeDisk(path string, megabytes int) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("make disk: %w", err)
 	}
 
-	if err := errors.Join(f.Truncate(int64(megabytes)<<20), f.Close()); err != nil {
-		return fmt.Errorf("make disk: %w", errors.Join(err, os.Remove(path)))
+	info, err := f.Stat()
+	if err == nil && info.Size() < int64(megabytes)<<20 {
+		err = f.Truncate(int64(megabytes) << 20)
+	}
+
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("make disk: %w", err)
 	}
 
 	return nil

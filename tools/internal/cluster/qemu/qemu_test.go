@@ -26,7 +26,7 @@ import (
 func TestArgs(t *testing.T) {
 	vm := qemu.VM{
 		Name: "lab-worker-1", UUID: "u-1", Serial: "lab-worker-1", Arch: "amd64", CPUs: 2, MemoryMB: 512, Kernel: "/k", Initrd: "/i", Cmdline: "console=ttyS0 panic=1",
-		Disks: []string{"/a,b", "/c"}, ConfigISO: "/iso", MAC: "02:00:00:00:00:01", Tap: "dv1", Console: "/log",
+		Disks: []qemu.Disk{{Path: "/a,b"}, {Path: "/c", Driver: "nvme"}, {Path: "/d", Driver: "scsi"}}, ConfigISO: "/iso", MAC: "02:00:00:00:00:01", Tap: "dv1", Console: "/log",
 	}
 
 	has := func(want ...string) {
@@ -41,6 +41,8 @@ func TestArgs(t *testing.T) {
 	has("-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm")
 	has("-kernel", "/k", "-initrd", "/i", "-append", "console=ttyS0 panic=1")
 	has("-drive", "if=none,format=raw,cache=writeback,discard=unmap,id=disk0,file=/a,,b", "-device", "virtio-blk-pci,drive=disk0,serial=lab-worker-1-0")
+	has("-device", "nvme,drive=disk1,serial=lab-worker-1-1")
+	has("-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-hd,bus=scsi.0,drive=disk2,serial=lab-worker-1-2")
 	has("-drive", "if=none,format=raw,media=cdrom,readonly=on,id=cd1,file=/iso", "-device", "ide-cd,bus=ide.1,drive=cd1")
 	has("-smbios", "type=1,manufacturer=Dactyl,product=QEMU,uuid=u-1,serial=lab-worker-1")
 	has("-no-reboot")
@@ -219,12 +221,12 @@ func TestMedia(t *testing.T) {
 	dir := t.TempDir()
 	iso, disk := filepath.Join(dir, "iso"), filepath.Join(dir, "disk")
 
-	if err := errors.Join(qemu.WriteISO(iso, "metal-iso", "config.yaml", []byte("version: v1alpha1\n")), qemu.MakeDisk(disk, 4096), qemu.MakeDisk(disk, 1)); err != nil {
+	if err := errors.Join(qemu.WriteISO(iso, "metal-iso", "config.yaml", []byte("version: v1alpha1\n")), qemu.MakeDisk(disk, 4096), qemu.MakeDisk(disk, 1), qemu.MakeDisk(disk, 4097)); err != nil {
 		t.Fatal(err)
 	}
 
 	for want, args := range map[string][]string{
-		"Volume id: metal-iso": {"isoinfo", "-d", "-i", iso}, "version: v1alpha1": {"isoinfo", "-i", iso, "-x", "/config.yaml;1"}, "0\t": {"du", "-k", disk}, "4294967296": {"stat", "-c", "%s", disk},
+		"Volume id: metal-iso": {"isoinfo", "-d", "-i", iso}, "version: v1alpha1": {"isoinfo", "-i", iso, "-x", "/config.yaml;1"}, "0\t": {"du", "-k", disk}, "4296015872": {"stat", "-c", "%s", disk},
 	} {
 		out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
 		if err != nil || !strings.Contains(strings.ToLower(string(out)), strings.ToLower(want)) {
@@ -267,7 +269,7 @@ func TestEnds(t *testing.T) {
 			var said bytes.Buffer
 
 			p, err := qemu.VM{
-				Name: "t", UUID: "00000000-0000-4000-8000-000000000001", Arch: "amd64", MemoryMB: 64, Disks: []string{disk}, MAC: "02:00:00:00:00:01", Tap: tap.Name, Console: filepath.Join(dir, "log"),
+				Name: "t", UUID: "00000000-0000-4000-8000-000000000001", Arch: "amd64", MemoryMB: 64, Disks: []qemu.Disk{{Path: disk}}, MAC: "02:00:00:00:00:01", Tap: tap.Name, Console: filepath.Join(dir, "log"),
 			}.Start(&said)
 			if err != nil {
 				t.Fatal(err)

@@ -18,13 +18,15 @@ type VM struct {
 	MemoryMB int
 	// Kernel, Initrd and Cmdline boot directly; with ISO the firmware boots from that, with neither from the first disk.
 	Kernel, Initrd, Cmdline, ISO string
-	// Disks are raw images; they are /dev/vda, /dev/vdb…
-	Disks []string
+	// Disks are raw images.
+	Disks []Disk
 	// ConfigISO is a volume in a second drive.
 	ConfigISO string
 	MAC, Tap  string
 	// Console is the file that the serial line is appended to.
 	Console string
+	// CrashStore is a file that keeps what a kernel saves while it crashes (ACPI ERST); only amd64 has it.
+	CrashStore string
 	// BadRTC sets the clock of the hardware years back.
 	BadRTC bool
 }
@@ -56,11 +58,7 @@ func (v VM) Args() []string {
 
 	args = append(args, v.board()...)
 
-	for i, path := range v.Disks {
-		id := fmt.Sprintf("disk%d", i)
-		args = append(args, "-drive", "if=none,format=raw,cache=writeback,discard=unmap,id="+id+",file="+comma(path),
-			"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s-%d", id, diskSerial(v.Name), i))
-	}
+	args = append(args, v.disks()...)
 
 	for i, path := range []string{v.ISO, v.ConfigISO} {
 		if path == "" {
@@ -77,6 +75,10 @@ func (v VM) Args() []string {
 		args = append(args, "-boot", "order=d")
 	case v.Kernel != "":
 		args = append(args, "-kernel", v.Kernel, "-initrd", v.Initrd, "-append", v.Cmdline)
+	}
+
+	if v.CrashStore != "" && v.Arch == "amd64" {
+		args = append(args, "-object", "memory-backend-file,id=erst,share=on,size=64K,mem-path="+comma(v.CrashStore), "-device", "acpi-erst,memdev=erst")
 	}
 
 	if v.BadRTC {
@@ -130,6 +132,3 @@ func comma(path string) string {
 
 	return string(out)
 }
-
-// diskSerial keeps within the 20 characters of virtio-blk, two of which number the disk.
-func diskSerial(name string) string { return name[max(0, len(name)-18):] }
