@@ -134,11 +134,33 @@ func TestVirtualMachines(t *testing.T) {
 
 	kittest.Await(t, 10*time.Second, "the machine is gone", func() bool { return first.Condition() == cluster.Lost })
 
+	s.VMs.Disk, s.VMs.Memory, s.VMs.ExtraDisks, s.VMs.Given = 1500, 300, 2, map[string]bool{"disk": true, "memory": true, "extra-disks": true}
+
 	if _, err := cluster.Create(t.Context(), s, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 
 	said(first, 4)
+	changed(t, first)
+
+	// Destroying needs no supervisor, and none of the services.
+	services := exec.CommandContext(t.Context(), "pgrep", "--full", "--", "--services --state "+s.StateDir)
+
+	out, err := services.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var server int
+	if _, err := fmt.Sscan(string(out), &server); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, pid := range []int{must(t, first.SupervisorPID), server} {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	if err := cluster.Destroy(t.Context(), s.StateDir, s.Name, t.Output()); err != nil {
 		t.Fatal(err)
@@ -146,6 +168,26 @@ func TestVirtualMachines(t *testing.T) {
 
 	if after := host(t, s.StateDir, c.Bridge); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// changed: flags that are given change the machine from its next boot on, and its disks keep what is on them.
+func changed(t *testing.T, m *cluster.Machine) {
+	t.Helper()
+
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", must(t, m.InitPID)))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if !strings.Contains(string(args), "\x00-m\x00300\x00") {
+		t.Errorf("QEMU has other memory than 300 MiB: %q", args)
+	}
+
+	for index, size := range []int64{1500 << 20, 100 << 20, 100 << 20} {
+		if info, err := os.Stat(m.DiskPath(index)); err != nil || info.Size() != size {
+			t.Errorf("disk %d: %v, want %d bytes", index, err, size)
+		}
 	}
 }
 
@@ -157,6 +199,12 @@ func refused(t *testing.T, s cluster.Spec) {
 
 	if _, err := cluster.Create(t.Context(), s, t.Output()); err == nil || !strings.Contains(err.Error(), "made by the qemu provisioner") {
 		t.Errorf("create with another provisioner: %v", err)
+	}
+
+	s.Provisioner, s.VMs.ExtraDisks, s.VMs.Given = cluster.QEMU, 0, map[string]bool{"extra-disks": true}
+
+	if _, err := cluster.Create(t.Context(), s, t.Output()); err == nil || !strings.Contains(err.Error(), "--extra-disks 0: cluster \"prov\" has 1 further disks, which only grow") {
+		t.Errorf("create with fewer disks: %v", err)
 	}
 }
 
