@@ -11,6 +11,7 @@ import (
 type token struct {
 	text string // the operator, name or value; "" at the end
 	kind rune   // 'o' operator, 'n' name, 's' string, 'u' number
+	at   int    // column, from 1
 }
 
 // maxDepth bounds nesting.
@@ -20,16 +21,19 @@ func scan(text string) ([]token, error) {
 	var tokens []token
 
 	for rest := strings.TrimSpace(text); rest != ""; rest = strings.TrimSpace(rest) {
+		at := len(strings.TrimRightFunc(text, unicode.IsSpace)) - len(rest) + 1
+
 		t, length, err := next(rest)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("column %d: %w", at, err)
 		}
 
+		t.at = at
 		tokens = append(tokens, t)
 		rest = rest[length:]
 	}
 
-	return append(tokens, token{kind: 'o'}), nil
+	return append(tokens, token{kind: 'o', at: len(text) + 1}), nil
 }
 
 func next(rest string) (token, int, error) {
@@ -40,7 +44,7 @@ func next(rest string) (token, int, error) {
 			return token{}, 0, fmt.Errorf("a string that does not end, or holds a backslash, at %s", rest)
 		}
 
-		return token{rest[1 : end+1], 's'}, end + 2, nil
+		return token{text: rest[1 : end+1], kind: 's'}, end + 2, nil
 	case unicode.IsDigit(c):
 		end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
 		if end < 0 {
@@ -52,7 +56,7 @@ func next(rest string) (token, int, error) {
 			length++
 		}
 
-		return token{rest[:end], 'u'}, length, nil
+		return token{text: rest[:end], kind: 'u'}, length, nil
 	case unicode.IsLetter(c) && c < unicode.MaxASCII:
 		end := strings.IndexFunc(rest, func(r rune) bool {
 			return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_'
@@ -61,22 +65,23 @@ func next(rest string) (token, int, error) {
 			end = len(rest)
 		}
 
-		return token{rest[:end], 'n'}, end, nil
+		return token{text: rest[:end], kind: 'n'}, end, nil
 	}
 
 	for _, op := range []string{"&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "(", ")", "*", "+", ".", ","} {
 		if strings.HasPrefix(rest, op) {
-			return token{op, 'o'}, len(op), nil
+			return token{text: op, kind: 'o'}, len(op), nil
 		}
 	}
 
-	return token{}, 0, fmt.Errorf("%q is not supported", []rune(rest)[:1])
+	return token{}, 0, fmt.Errorf("%q is not supported", string([]rune(rest)[:1]))
 }
 
 type parser struct {
 	tokens []token
 	pos    int
 	depth  int
+	column int // of the token that was looked at last
 }
 
 func (p *parser) peek() token { return p.tokens[p.pos] }
@@ -85,6 +90,8 @@ func (p *parser) at(op string) bool { return p.peek().kind == 'o' && p.peek().te
 
 func (p *parser) take() token {
 	t := p.peek()
+	p.column = t.at
+
 	if p.pos < len(p.tokens)-1 {
 		p.pos++
 	}
@@ -94,6 +101,8 @@ func (p *parser) take() token {
 
 func (p *parser) expect(op string) error {
 	if !p.at(op) {
+		p.column = p.peek().at
+
 		return fmt.Errorf("%q is missing before %q", op, p.peek().text)
 	}
 

@@ -31,11 +31,11 @@ func Parse(text string) (*Selector, error) {
 
 	root, err := p.or()
 	if err == nil && !p.at("") {
-		err = fmt.Errorf("unexpected %q", p.peek().text)
+		err = fmt.Errorf("unexpected %q", p.take().text)
 	}
 
 	if err != nil {
-		return nil, fmt.Errorf("disk selector %q: %w", text, err)
+		return nil, fmt.Errorf("disk selector %q: column %d: %w", text, p.column, err)
 	}
 
 	s := &Selector{root: root, text: text}

@@ -38,16 +38,16 @@ func TestMatch(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		``:                                  "a value is missing",
+		``:                                  "column 1: a value is missing",
 		`disk.size`:                         "is a number, not a condition",
 		`disk.size > "1"`:                   "a number > a string",
-		`disk.speed > 1`:                    `unknown name "disk.speed"`,
-		`disk.model.matches("x")`:           "the method matches is not supported",
+		`disk.speed > 1`:                    `column 6: unknown name "disk.speed"`,
+		`disk.model.matches("x")`:           "column 12: the method matches is not supported",
 		`size(disk.model) > 1`:              "the function size is not supported",
-		`"a" in disk.symlinks`:              `unexpected "in"`,
-		`disk.size > 1 ? true : false`:      "is not supported",
-		`(system_disk`:                      `")" is missing`,
-		`disk.model == "x`:                  "does not end",
+		`"a" in disk.symlinks`:              `column 5: unexpected "in"`,
+		`disk.size > 1 ? true : false`:      `column 15: "?" is not supported`,
+		`(system_disk`:                      `column 13: ")" is missing`,
+		`disk.model == "x`:                  "column 15: a string that does not end",
 		`system_disk && disk.size`:          "a condition && a number",
 		strings.Repeat("!", 99) + "true":    "nested deeper",
 		`disk.size > 99999999999999999999u`: "out of range",
