@@ -70,7 +70,7 @@ func TestLongUserDisks(t *testing.T) {
 		n.powerOff(t)
 		n.write(t, 1, "user-1", "kept", "from before")
 		n.enlarge(t, 0, gib)
-		n.powerOn(t, flags...)
+		n.powerOn(t)
 		mounted()
 
 		if now := n.ctl(t, "read", "/var/mnt/one/kept"); now != "from before" {
@@ -114,7 +114,7 @@ provisioning:
 
 	n.powerOff(t)
 	n.enlarge(t, 1, 2*gib)
-	n.powerOn(t, flags...)
+	n.powerOn(t)
 	n.awaitVolumes(t, "EPHEMERAL")
 
 	if now := n.filesystem(t, 1, "EPHEMERAL"); now.size != 3*gib || now.used < 3*gib-16<<20 || now.uuid != before.uuid {
@@ -156,14 +156,6 @@ func (n *node) awaitOff(t *testing.T) {
 
 		return nil
 	})
-}
-
-// powerOn starts machines that are off; flags are those of start.
-func (n *node) powerOn(t *testing.T, flags ...string) {
-	t.Helper()
-	outside.Must(t, n.of.cluster(t.Context(), "create", append([]string{
-		"--cidr", n.of.cidr, "--controlplanes", "1", "--workers", "0", "--wait=false",
-	}, flags...)...))
 }
 
 // enlarge makes the image of a disk larger; the machine must be off.

@@ -25,9 +25,13 @@ const (
 
 // machines are the virtual machines of one test.
 type machines struct {
-	name, cidr string
+	name string
+	// flags are those of `cluster create`.
+	flags []string
 	// nodes are the control planes, then the workers.
 	nodes []*node
+	// ending is held while the cluster is removed: by its test, or by the signal handler.
+	ending sync.Mutex
 }
 
 // node is one virtual machine; the embedded Machine knows its files on this host.
@@ -53,7 +57,7 @@ func start(t *testing.T, flags ...string) *machines {
 func create(t *testing.T, flags ...string) (*machines, outside.Result) {
 	t.Helper()
 	name, cidr := network(t)
-	m := &machines{name: name, cidr: cidr}
+	m := &machines{name: name, flags: append([]string{"--cidr", cidr, "--controlplanes", "1", "--workers", "0"}, flags...)}
 
 	made.add(m)
 	t.Cleanup(func() { m.remove(t) })
@@ -63,11 +67,11 @@ func create(t *testing.T, flags ...string) (*machines, outside.Result) {
 		t.Cleanup(func() { late.Stop() })
 	}
 
-	for i := range flags {
-		flags[i] = strings.ReplaceAll(flags[i], gatewayMark, netip.MustParsePrefix(cidr).Addr().Next().String())
+	for i := range m.flags {
+		m.flags[i] = strings.ReplaceAll(m.flags[i], gatewayMark, netip.MustParsePrefix(cidr).Addr().Next().String())
 	}
 
-	result := m.cluster(t.Context(), "create", append([]string{"--cidr", cidr, "--controlplanes", "1", "--workers", "0"}, flags...)...)
+	result := m.cluster(t.Context(), "create", m.flags...)
 	m.load()
 
 	return m, result
@@ -104,7 +108,12 @@ func (m *machines) remove(t *testing.T) {
 	made.remove(m)
 }
 
-func (m *machines) destroy() outside.Result { return m.cluster(context.Background(), "destroy") }
+func (m *machines) destroy() outside.Result {
+	m.ending.Lock()
+	defer m.ending.Unlock()
+
+	return m.cluster(context.Background(), "destroy")
+}
 
 // keepConsoles copies the console logs to _out/vm and prints where they are.
 func (m *machines) keepConsoles(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,6 +120,13 @@ func (n *node) powerCut(t testing.TB) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatalf("kill -9 of QEMU %d: %v", pid, err)
 	}
+}
+
+// powerOn gives a machine that is off power again; more flags change what it is made of.
+func (n *node) powerOn(t testing.TB, more ...string) {
+	t.Helper()
+	flags := append(slices.Clone(n.of.flags), "--wait=false")
+	outside.Must(t, n.of.cluster(t.Context(), "create", append(flags, more...)...))
 }
 
 // monitor sends lines to the monitor socket as `socat - unix-connect:…` does and gives what came back.

@@ -134,7 +134,7 @@ func TestLongResetOfUserDisks(t *testing.T) {
 			n.blank(t, disk)
 		}
 
-		n.powerOn(t, flags...)
+		n.powerOn(t)
 		n.awaitMaintenance(t)
 	})
 }
