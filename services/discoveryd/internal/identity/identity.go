@@ -36,6 +36,10 @@ type document struct {
 func Load(stateDir string) (string, error) {
 	path := filepath.Join(stateDir, File)
 
+	if err := atomicfile.Clean(path); err != nil {
+		return "", fmt.Errorf("clean node identity: %w", err)
+	}
+
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return create(path)

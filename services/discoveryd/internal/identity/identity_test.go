@@ -24,6 +24,11 @@ func TestLoadMakesOneAndKeepsIt(t *testing.T) {
 		t.Errorf("identity %q has %d characters", first, len(first))
 	}
 
+	// What a power cut during an earlier first start left behind.
+	if err := os.WriteFile(filepath.Join(dir, "."+identity.File+".tmp-1"), []byte("node"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
 	second, err := identity.Load(dir)
 	if err != nil || first != second {
 		t.Errorf("identity changed from %q to %q (%v)", first, second, err)
@@ -32,6 +37,10 @@ func TestLoadMakesOneAndKeepsIt(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, identity.File))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("identity file: %v %v", info.Mode(), err)
+	}
+
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("beside the identity: %v, %v", entries, err)
 	}
 }
 

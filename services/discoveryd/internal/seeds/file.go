@@ -16,7 +16,13 @@ const FileName = "discovery-peers.json"
 
 // Load reads the remembered peers; none is no error.
 func Load(stateDir string) ([]Peer, error) {
-	data, err := os.ReadFile(filepath.Join(stateDir, FileName))
+	path := filepath.Join(stateDir, FileName)
+
+	if err := atomicfile.Clean(path); err != nil {
+		return nil, fmt.Errorf("clean remembered peers: %w", err)
+	}
+
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

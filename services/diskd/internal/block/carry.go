@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
 )
 
 // carry copies what daemons wrote to a target's directory, while there was no disk for it, to the new filesystem that is
@@ -88,12 +90,6 @@ func copyFile(from, to string) error {
 		return err
 	}
 
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-
-	_, err = f.Write(data)
-
-	return errors.Join(err, f.Sync(), f.Close())
+	// A power cut leaves the whole file or none: half an identity would keep its daemon from starting for ever.
+	return atomicfile.Write(to, data, 0o600)
 }

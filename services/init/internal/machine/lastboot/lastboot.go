@@ -31,6 +31,11 @@ type Record struct {
 func Begin(dir string, this Record, crashed bool) (previous string, err error) {
 	var last Record
 
+	// Each power cut may leave the temporary file of a write behind.
+	if err := atomicfile.Clean(filepath.Join(dir, file)); err != nil {
+		return "", fmt.Errorf("clean boot record: %w", err)
+	}
+
 	data, err := os.ReadFile(filepath.Join(dir, file))
 	if err == nil {
 		err = json.Unmarshal(data, &last)

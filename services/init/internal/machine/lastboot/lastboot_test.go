@@ -26,8 +26,16 @@ func TestEachBootTellsHowTheOneBeforeEnded(t *testing.T) {
 		t.Errorf("the first boot knows of %q", got)
 	}
 
+	if err := os.WriteFile(filepath.Join(dir, ".boot.json.tmp-1"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
 	if got := boot("b", false); !strings.HasPrefix(got, "power cut") {
 		t.Errorf("after a power cut: %q", got)
+	}
+
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("beside the record: %v, %v", entries, err)
 	}
 
 	if err := End(dir, Record{Boot: "b"}, "reboot: asked for through the API"); err != nil {
