@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -25,22 +24,26 @@ import (
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 )
 
+// patience bounds the wait for acknowledgments: what counts is that one came just before the cut.
+const patience = 20 * time.Second
+
 // writer sends one value after the other and remembers which of them were acknowledged.
 type writer struct {
 	name string
 	// many bounds how many acknowledgments are awaited before a cut.
 	many int
-	put  func(ctx context.Context, n int) error
+	// pause lets the others write, too.
+	pause time.Duration
+	put   func(ctx context.Context, n int) error
 	// verify compares what is there with what was acknowledged, and tells how many values it looked at.
 	verify func(ctx context.Context, w *writer, all bool) (int, error)
 
-	mu           sync.Mutex
 	sent         int
 	acknowledged []int
 	// verified are the first of acknowledged that were compared after an earlier cut.
 	verified int
 	told     chan struct{}
-	errs     []error
+	err      error
 }
 
 // write starts all writers, which rest after the cut.
@@ -60,63 +63,53 @@ func (p *powerCuts) write(t *testing.T) {
 	p.rest = func() {
 		cancel()
 		all.Wait()
+
+		for _, w := range p.writers {
+			if w.err != nil {
+				t.Logf("%s: not acknowledged, which is allowed: %v", w.name, w.err)
+			}
+
+			w.err = nil
+		}
 	}
 }
 
 func (w *writer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		w.mu.Lock()
 		w.sent++
-		n := w.sent
-		w.mu.Unlock()
 
-		err := w.put(ctx, n)
-		if ctx.Err() != nil && err != nil {
-			return
-		}
+		switch err := w.put(ctx, w.sent); {
+		case err == nil:
+			w.acknowledged = append(w.acknowledged, w.sent)
 
-		w.mu.Lock()
-
-		if err == nil {
-			w.acknowledged = append(w.acknowledged, n)
-		} else {
-			w.errs = append(w.errs, err)
-		}
-
-		w.mu.Unlock()
-
-		if err != nil {
-			continue
+			select {
+			case w.told <- struct{}{}:
+			default:
+			}
+		case ctx.Err() == nil:
+			w.err = err
 		}
 
 		select {
-		case w.told <- struct{}{}:
-		default:
+		case <-ctx.Done():
+		case <-time.After(w.pause):
 		}
 	}
 }
 
-// await waits until so many more values were acknowledged.
+// await waits until some more values were acknowledged, at least one.
 func (w *writer) await(t *testing.T, more int) {
 	t.Helper()
 
-	w.mu.Lock()
-	want := len(w.acknowledged) + more
-	w.mu.Unlock()
-
-	for limit := time.After(bootLimit); ; {
-		w.mu.Lock()
-		have, last := len(w.acknowledged), errors.Join(w.errs...)
-		w.mu.Unlock()
-
-		if have >= want {
-			return
-		}
-
+	for begun := time.Now(); more > 0; more-- {
 		select {
 		case <-w.told:
-		case <-limit:
-			t.Fatalf("%s: not even %d writes are acknowledged: %v", w.name, more, last)
+		case <-time.After(bootLimit):
+			t.Fatalf("%s: nothing is acknowledged", w.name)
+		}
+
+		if time.Since(begun) > patience {
+			return
 		}
 	}
 }
@@ -170,7 +163,7 @@ func (p *powerCuts) makeWriters(t *testing.T) []*writer {
 	return []*writer{
 		metaWriter(admin, 0x0c), metaWriter(admin, 0x0d), metaWriter(admin, 0x0e),
 		configWriter(admin, p.ctl(t, "read", "/system/state/config.yaml"), func() string { return p.ctl(t, "read", "/system/state/config.yaml") }),
-		etcdWriter(p.db, "large", 8, large), etcdWriter(p.db, "small", 100, small),
+		etcdWriter(p.db, "large", 4, large), etcdWriter(p.db, "small", 20, small),
 	}
 }
 
@@ -179,7 +172,7 @@ func metaWriter(c *client.Client, key uint32) *writer {
 	value := func(n int) string { return fmt.Sprintf("%d of %#02x %s", n, key, strings.Repeat("m", n*397%6000)) }
 
 	return &writer{
-		name: fmt.Sprintf("META key %#02x", key), many: 30,
+		name: fmt.Sprintf("META key %#02x", key), many: 10, pause: 100 * time.Millisecond,
 		put: func(ctx context.Context, n int) error {
 			_, err := c.Machine.MetaWrite(ctx, &machine.MetaWriteRequest{Key: key, Value: []byte(value(n))})
 
@@ -217,7 +210,7 @@ func configWriter(c *client.Client, base string, stored func() string) *writer {
 	}
 
 	return &writer{
-		name: "the configuration", many: 20,
+		name: "the configuration", many: 3, pause: 2 * time.Second,
 		put: func(ctx context.Context, n int) error {
 			_, err := c.Machine.ApplyConfiguration(ctx,
 				&machine.ApplyConfigurationRequest{Data: []byte(value(n)), Mode: machine.ApplyConfigurationRequest_NO_REBOOT})
@@ -250,7 +243,7 @@ func etcdWriter(db *clientv3.Client, name string, many int, value func(int) []by
 	key := func(n int) string { return fmt.Sprintf("%s%08d", prefix, n) }
 
 	return &writer{
-		name: "etcd's " + name + " values", many: many,
+		name: "etcd's " + name + " values", many: many, pause: 20 * time.Millisecond,
 		put: func(ctx context.Context, n int) error {
 			_, err := db.Put(ctx, key(n), string(value(n)))
 
