@@ -159,11 +159,11 @@ func show(values meta.Values) string {
 }
 
 // reboot takes both daemons down and up again.
-func (p pair) reboot(orderly bool) {
+func (p pair) reboot(way string) {
 	p.t.Helper()
 	p.configd.Kill()
 	os.Remove(filepath.Join(p.RunDir, "configd-meta")) //nolint:errcheck // /run is a tmpfs
-	p.node.reboot(orderly)
+	p.node.reboot(way)
 	p.configd.Launch()
 	p.configd.AwaitServing()
 }
@@ -175,7 +175,7 @@ func TestMetaOfConfigd(t *testing.T) {
 	disk := blocktest.NewDisk(t, 5*gib)
 	given := base64.StdEncoding.EncodeToString([]byte("0xa=given"))
 	p := startPair(t, "talos.platform=metal talos.environment=INSTALLER_META_BASE64="+given, disk)
-	calls := p.play()
+	calls := p.play().calls
 
 	p.mustWrite(0x0b, "early")
 
@@ -192,7 +192,7 @@ func TestMetaOfConfigd(t *testing.T) {
 	}
 
 	p.mustWrite(0x0a, "written")
-	p.reboot(false)
+	p.reboot(powerCut)
 	p.holds("a=written b=early")
 
 	if !p.configured() {
@@ -205,7 +205,7 @@ func TestMetaOfConfigd(t *testing.T) {
 	}
 
 	<-calls
-	p.reboot(true)
+	p.reboot(inOrder)
 	p.holds("a=written b=early")
 
 	if p.configured() {

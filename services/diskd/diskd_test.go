@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -423,6 +424,7 @@ type brother struct {
 	initv1.UnimplementedInitServiceServer
 
 	calls chan string
+	stays atomic.Bool // init refuses to go down
 }
 
 func (b *brother) Release(context.Context, *initv1.ReleaseRequest) (*initv1.ReleaseResponse, error) {
@@ -440,6 +442,10 @@ func (b *brother) Reboot(context.Context, *machine.RebootRequest) (*machine.Rebo
 func (b *brother) Shutdown(context.Context, *machine.ShutdownRequest) (*machine.ShutdownResponse, error) {
 	b.calls <- "shutdown"
 
+	if b.stays.Load() {
+		return nil, status.Error(codes.FailedPrecondition, "going down already")
+	}
+
 	return &machine.ShutdownResponse{Messages: []*machine.Shutdown{{ActorId: "actor"}}}, nil
 }
 
@@ -450,7 +456,7 @@ func (b *brother) EtcdLeaveCluster(context.Context, *machine.EtcdLeaveClusterReq
 }
 
 // play serves as init and etcdd beside the node's diskd.
-func (n *node) play() chan string {
+func (n *node) play() *brother {
 	n.t.Helper()
 
 	b := &brother{calls: make(chan string, 10)}
@@ -471,7 +477,7 @@ func (n *node) play() chan string {
 		n.t.Cleanup(server.Stop)
 	}
 
-	return b.calls
+	return b
 }
 
 func (n *node) reset(in *machine.ResetRequest) error {
@@ -532,7 +538,8 @@ func (n *node) reboot(way string) {
 func TestReset(t *testing.T) {
 	disk := blocktest.NewDisk(t, 5*gib)
 	n := start(t, "talos.platform=metal", "", disk)
-	calls := n.play()
+	b := n.play()
+	calls := b.calls
 
 	install := func() {
 		t.Helper()
@@ -594,6 +601,23 @@ func TestReset(t *testing.T) {
 		if values, _, decodeErr := meta.Decode(answer.GetData()); err != nil || decodeErr != nil || len(values) != 1 {
 			t.Errorf("META: %v %v %v", values, err, decodeErr)
 		}
+	}
+
+	// init does not go down: nothing is left marked.
+	b.stays.Store(true)
+	write()
+
+	if err := n.reset(&machine.ResetRequest{}); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "no partition is wiped") {
+		t.Errorf("reset of a machine that stays up: %v", err)
+	}
+
+	b.stays.Store(false)
+	<-calls
+	n.reboot(inOrder)
+	n.await("STATE ready", "META ready")
+
+	if _, err := os.Stat(kept); err != nil || strings.Contains(n.Log(), "step=\"wipe "+disk.Path+"\"") {
+		t.Errorf("wiped after a reset that was refused: %v\n%s", err, n.Log())
 	}
 
 	// Everything: the machine has nothing then, again whether it goes down in order or not.

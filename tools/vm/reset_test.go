@@ -93,7 +93,7 @@ func TestLongResetOfUserDisks(t *testing.T) {
 
 	t.Run("user disk", func(t *testing.T) {
 		mark := n.mark(t)
-		n.reset(t, "back and ready", "--graceful=false", "--reboot", "--wipe-mode=user-disks", "--user-disks-to-wipe=/dev/vdb")
+		n.reset(t, "back and ready", "--reboot", "--wipe-mode=user-disks", "--user-disks-to-wipe=/dev/vdb")
 		n.wentDown(t, mark)
 		n.awaitVolumes(t, "EPHEMERAL", "/dev/vdb-1", "/dev/vdb-2")
 

@@ -61,7 +61,8 @@ func (m *Machine) Reset(ctx context.Context, in *machine.ResetRequest) (*machine
 		return nil, status.Error(codes.FailedPrecondition, err.Error())
 	}
 
-	if in.GetGraceful() {
+	// With user disks alone the node stays what it is.
+	if in.GetGraceful() && in.GetMode() != machine.ResetRequest_USER_DISKS {
 		if err := m.leaveEtcd(ctx); err != nil {
 			return nil, status.Errorf(status.Code(err), "leave etcd: %s (--graceful=false resets without leaving)", status.Convert(err).Message())
 		}
@@ -73,7 +74,12 @@ func (m *Machine) Reset(ctx context.Context, in *machine.ResetRequest) (*machine
 
 	actor, err := m.goDown(ctx, in.GetReboot())
 	if err != nil {
-		return nil, status.Errorf(status.Code(err), "the disks are marked, but the machine stays up: %s", status.Convert(err).Message())
+		err = status.Errorf(status.Code(err), "the machine does not go down, and no partition is wiped: %s", status.Convert(err).Message())
+		if e := m.unmark(wish); e != nil {
+			err = status.Errorf(status.Code(err), "%s; what is marked stays so and is wiped at the next start: %s", status.Convert(err).Message(), e)
+		}
+
+		return nil, err
 	}
 
 	return &machine.ResetResponse{Messages: []*machine.Reset{{ActorId: actor}}}, nil
@@ -195,6 +201,16 @@ func (m *Machine) mark(wish Wish) error {
 	}
 
 	return nil
+}
+
+func (m *Machine) unmark(wish Wish) error {
+	errs := []error{os.Remove(m.Resetting)}
+
+	for path, parts := range wish.Marks {
+		errs = append(errs, m.System.Mark(path, false, parts...))
+	}
+
+	return errors.Join(errs...)
 }
 
 // leaveEtcd has this node's member leave, where there is one. The last member of a cluster does not.
