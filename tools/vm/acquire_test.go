@@ -126,10 +126,10 @@ func TestLongInline(t *testing.T) {
 	write(t, filepath.Join(dir, "config"), want)
 	outside.Must(t, outside.Run(t.Context(), "zstd", "-q", "-19", filepath.Join(dir, "config")))
 
-	c := start(t, "--skip-injecting-config", "--wait=false", "--extra-boot-kernel-args", installerMeta("0xa=given")+
+	c := start(t, "--skip-injecting-config", "--wait=false", "--extra-boot-kernel-args", installerMeta("0xd=given")+
 		" talos.config.inline="+base64.StdEncoding.EncodeToString(readFile(t, filepath.Join(dir, "config.zst"))))
 	n := c.nodes[0]
-	n.awaitConsole(t, 0, "configuration acquired")
+	n.awaitConsole(t, 0, "stage: running")
 
 	if err := n.PowerOff(); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestLongInline(t *testing.T) {
 	}
 
 	for i, copied := range metaCopies(t, n) {
-		if got := showMeta(copied); got != "0x0a=given" {
+		if got := showMeta(copied); got != "0x0d=given" {
 			t.Errorf("copy %d of META on the disk: %q", i, got)
 		}
 	}

@@ -128,7 +128,6 @@ func (c *Configure) platform(ctx context.Context, r controller.Reader) (spec.Set
 		c.meta.value = key.TypedSpec().Value
 
 		if set, err := spec.FromMeta([]byte(c.meta.value)); err != nil {
-			c.Log.Error("network configuration of META is not used", "error", err)
 			c.meta.set.Warnings = lines(err)
 		} else {
 			c.meta.set = set

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -41,7 +42,8 @@ func FromMeta(data []byte) (Set, error) {
 	}
 
 	if !errors.Is(err, io.EOF) {
-		return Set{}, fmt.Errorf("META %s: %w", MetaKey, err)
+		// What the library says of several lines is told as one.
+		return Set{}, fmt.Errorf("META %s: %s", MetaKey, strings.ReplaceAll(err.Error(), "\n  ", " "))
 	}
 
 	r := platformReader{}
