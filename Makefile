@@ -23,7 +23,8 @@ IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -epoch $(shell git log -1 --format
 # Packages that the tests use as outside views, by the program that shows they are there.
 APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps \
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
-       sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage
+       sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage mkfs.vfat:dosfstools mcopy:mtools \
+       zstd:zstd debugfs:e2fsprogs
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean \

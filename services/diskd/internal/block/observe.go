@@ -104,7 +104,7 @@ func (s *System) look(d *disk.Disk, mounts map[string]Mounted) error {
 
 	d.Mount = mounts[devno(d.Major, d.Minor)].Target
 
-	if info, err := blkid.Probe(f, blkid.WithSkipLocking(true)); err == nil && info.Name != "" {
+	if info, err := probe(f); err == nil && info.Name != "" {
 		d.Content, d.FS = info.Name, filesystem(info.ProbeResult)
 	}
 
@@ -215,7 +215,7 @@ func (s *System) lookInside(p *disk.Part) error {
 		return err
 	}
 
-	info, err := blkid.Probe(f, blkid.WithSkipLocking(true))
+	info, err := probe(f)
 	if err != nil {
 		return err
 	}
