@@ -55,11 +55,12 @@ type powerCuts struct {
 	rest  func()
 	known string
 
-	powered time.Time
-	console int
-	cuts    int
-	toAPI   []time.Duration
-	checked int
+	powered  time.Time
+	answered string
+	console  int
+	cuts     int
+	toAPI    []time.Duration
+	checked  int
 }
 
 // TestPowerCuts takes the power from a control plane at random moments while META and its configuration are written, and
@@ -138,7 +139,7 @@ func (p *powerCuts) take(t *testing.T, moment string) {
 	p.cuts++
 	p.console = p.mark(t)
 	p.whileOff(t, func() error {
-		t.Logf("cut %d: %.3f s after power on, %s", p.cuts, time.Since(p.powered).Seconds(), moment)
+		t.Logf("cut %d: %s, %.3f s after power on (API: %s)", p.cuts, moment, time.Since(p.powered).Seconds(), p.answered)
 
 		if pause := os.Getenv(pauseVariable); pause != "" {
 			return exec.CommandContext(t.Context(), pause).Run()
@@ -183,7 +184,7 @@ func (p *powerCuts) whileOff(t *testing.T, do func() error) {
 		return err == nil && now != before
 	})
 
-	p.powered = time.Now()
+	p.powered, p.answered = time.Now(), "not yet"
 }
 
 // awaitAPI waits until the machine answers its admin.
@@ -193,8 +194,11 @@ func (p *powerCuts) awaitAPI(t *testing.T) {
 		return p.ask(t, version)
 	})
 
+	took := time.Since(p.powered)
+	p.answered = fmt.Sprintf("after %.1f s", took.Seconds())
+
 	if p.cuts > 0 {
-		p.toAPI = append(p.toAPI, time.Since(p.powered))
+		p.toAPI = append(p.toAPI, took)
 	}
 }
 
