@@ -39,6 +39,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/proto/resource/v1alpha1"
 	"github.com/dactyl-os/dactyl/proto/storage"
 )
 
@@ -216,6 +217,13 @@ func states(t *testing.T) state.CoreState {
 	kind := config.NewMachineType(config.NamespaceName, config.MachineTypeID)
 	kind.TypedSpec().Value = enums.MachineTypeWorker
 	create(kind)
+	for name, version := range map[string]string{"diskd": "v1.8.0 abcdef1", "etcd": "", "networkd": "v1.9.0-mine 1234567"} {
+		service := v1alpha1.NewService(v1alpha1.NamespaceName, name)
+		if version != "" {
+			service.Metadata().Annotations().Set(v1alpha1.AnnotationVersion, version)
+		}
+		create(service)
+	}
 	return st
 }
 

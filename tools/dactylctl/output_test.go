@@ -16,7 +16,7 @@ import (
 func TestOutput(t *testing.T) {
 	start(t, &fake{logs: [][]string{{"one\ntw", "o\n"}}})
 	for name, commands := range map[string][][]string{
-		"version":  {{"-n", "10.0.0.1", "version"}, {"-n", "10.0.0.1,10.0.0.2", "version", "--short"}, {"version", "--short"}},
+		"version":  {{"-n", "10.0.0.1", "version"}, {"-n", "10.0.0.1,10.0.0.2", "version", "--short"}, {"version", "--short"}, {"-n", "10.0.0.1,10.0.0.2", "version", "--daemons"}, {"version", "--daemons", "--short"}},
 		"services": {{"-n", "10.0.0.1,10.0.0.2", "services"}, {"-n", "10.0.0.1", "service", "etcd"}, {"service", "networkd"}, {"service", "etcd", "restart"}, {"service", "nothing"}},
 		"get": {
 			{"-n", "10.0.0.1,10.0.0.2", "get", "links"}, {"get", "nodeaddress"}, {"get", "machinetype"},

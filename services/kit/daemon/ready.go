@@ -5,9 +5,11 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"github.com/dactyl-os/dactyl/services/kit/version"
 )
 
-// declareReady writes to the descriptor in NOTIFY_FD that the daemon serves, and closes it.
+// declareReady writes to the descriptor in NOTIFY_FD which version serves, and closes it.
 func declareReady() error {
 	value := os.Getenv("NOTIFY_FD")
 	os.Unsetenv("NOTIFY_FD")
@@ -26,7 +28,7 @@ func declareReady() error {
 	f := os.NewFile(uintptr(fd), "notify")
 	defer f.Close()
 
-	if _, err := f.WriteString("READY=1\n"); err != nil {
+	if _, err := fmt.Fprintf(f, "VERSION=%s %s\nREADY=1\n", version.Tag, version.SHA); err != nil {
 		return fmt.Errorf("declare ready: %w", err)
 	}
 

@@ -17,6 +17,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/init/internal/eventlog"
 	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
+	"github.com/dactyl-os/dactyl/services/kit/version"
 )
 
 // stopLimit bounds the orderly way down; a node that hangs longer goes down all the same.
@@ -131,7 +132,7 @@ func (n *Node) self() supervise.Status {
 	defer n.mu.Unlock()
 
 	return supervise.Status{
-		Name: "init", Aliases: []string{"machined"}, State: supervise.Running, PID: 1, Ready: true, Wanted: true, Health: health,
+		Name: "init", Version: version.Tag + " " + version.SHA, Aliases: []string{"machined"}, State: supervise.Running, PID: 1, Ready: true, Wanted: true, Health: health,
 		Events: append([]supervise.Event{{
 			Time: n.started, Service: "init", State: supervise.Running, Message: "Started as PID 1", Health: health,
 		}}, n.notes...),

@@ -46,7 +46,8 @@ func (n *Node) PublishStatus(ctx context.Context, local state.State, published f
 	}
 }
 
-// publishService writes a service under its name and its aliases; one that this node does not need has no resource.
+// publishService writes a service under its name and its aliases; one that this node does not need has no resource. The
+// contract has no place for a daemon's version but an annotation, which the resource of its name has.
 func publishService(ctx context.Context, local state.State, s supervise.Status) error {
 	for _, id := range append([]string{s.Name}, s.Aliases...) {
 		var err error
@@ -61,8 +62,13 @@ func publishService(ctx context.Context, local state.State, s supervise.Status) 
 			*service.TypedSpec() = v1alpha1.ServiceSpec{
 				Running: s.State == supervise.Running, Healthy: s.Health.Known && s.Health.Healthy, Unknown: !s.Health.Known,
 			}
+			if id == s.Name && s.Version != "" {
+				service.Metadata().Annotations().Set(v1alpha1.AnnotationVersion, s.Version)
+			}
+
 			err = put(ctx, local, service, func(old resource.Resource) bool {
-				return *old.(*v1alpha1.Service).TypedSpec() == *service.TypedSpec()
+				return *old.(*v1alpha1.Service).TypedSpec() == *service.TypedSpec() &&
+					old.Metadata().Annotations().Equal(*service.Metadata().Annotations())
 			})
 		}
 

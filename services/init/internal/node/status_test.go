@@ -11,7 +11,7 @@ import (
 
 type noRunner struct{}
 
-func (noRunner) Start(string, int, func(), func(supervise.Exit)) (int, error) { return 1, nil }
+func (noRunner) Start(string, int, func(string), func(supervise.Exit)) (int, error) { return 1, nil }
 
 func (noRunner) Withdraw(string) {}
 

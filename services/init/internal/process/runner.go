@@ -155,7 +155,7 @@ func (r *Runner) CloseLogs() error {
 }
 
 // Start makes a daemon's process.
-func (r *Runner) Start(service string, _ int, ready func(), exited func(supervise.Exit)) (int, error) {
+func (r *Runner) Start(service string, _ int, ready func(version string), exited func(supervise.Exit)) (int, error) {
 	d, known := r.daemons[service]
 	if !known {
 		return 0, errors.New("its sockets or its log could not be opened at boot")
@@ -331,13 +331,18 @@ func (d *daemon) handOver(p *pipes) ([]uintptr, []string) {
 	return files, env
 }
 
-// awaitReady calls ready when the daemon says that it serves.
-func awaitReady(notify *os.File, ready func()) {
+// awaitReady calls ready when the daemon says that it serves, with the version that it gave before.
+func awaitReady(notify *os.File, ready func(version string)) {
 	defer notify.Close()
 
+	var version string
+
 	for scanner := bufio.NewScanner(notify); scanner.Scan(); {
-		if scanner.Text() == "READY=1" {
-			ready()
+		switch key, value, _ := strings.Cut(scanner.Text(), "="); key {
+		case "VERSION":
+			version = value
+		case "READY":
+			ready(version)
 		}
 	}
 }

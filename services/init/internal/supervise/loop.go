@@ -12,7 +12,7 @@ import (
 // Runner makes processes and signals them: how a service runs, where Core is what runs.
 type Runner interface {
 	// Start makes a process. It calls back, from other goroutines, once when the process serves and once when it ended.
-	Start(service string, run int, ready func(), exited func(Exit)) (pid int, err error)
+	Start(service string, run int, ready func(version string), exited func(Exit)) (pid int, err error)
 	// Signal sends a signal to the service's process, or to all of its process group.
 	Signal(service string, signal syscall.Signal, group bool)
 	// Withdraw takes the service's socket from callers until the next Start.
@@ -110,7 +110,7 @@ func (l *Loop) launch(e Launch) {
 	tell := func(f func(*Core, time.Time)) { _ = l.Do(f) } // after the end nobody needs to know
 
 	pid, err := l.runner.Start(e.Service, e.Run,
-		func() { tell(func(c *Core, now time.Time) { c.Ready(now, e.Service, e.Run) }) },
+		func(version string) { tell(func(c *Core, now time.Time) { c.Ready(now, e.Service, e.Run, version) }) },
 		func(exit Exit) { tell(func(c *Core, now time.Time) { c.Exited(now, e.Service, e.Run, exit) }) })
 	if err != nil {
 		l.core.LaunchFailed(time.Now(), e.Service, e.Run, err)

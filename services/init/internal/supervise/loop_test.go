@@ -22,14 +22,14 @@ type fakeRunner struct {
 	stubborn bool
 }
 
-func (f *fakeRunner) Start(service string, _ int, ready func(), exited func(supervise.Exit)) (int, error) {
+func (f *fakeRunner) Start(service string, _ int, ready func(version string), exited func(supervise.Exit)) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
 	f.did = append(f.did, "start "+service)
 	f.exits[service] = exited
 
-	go ready()
+	go ready("")
 
 	return 7, nil
 }

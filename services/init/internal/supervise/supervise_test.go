@@ -64,7 +64,7 @@ func (r *rig) settle() {
 }
 
 func (r *rig) boot()                { r.Boot(r.now); r.settle() }
-func (r *rig) ready(service string) { r.Ready(r.now, service, r.runs[service]); r.settle() }
+func (r *rig) ready(service string) { r.Ready(r.now, service, r.runs[service], "v1 abc"); r.settle() }
 func (r *rig) exit(service, status string, tail ...string) {
 	r.Exited(r.now, service, r.runs[service], supervise.Exit{
 		Status: status, Killed: status == "killed", Success: status == "exit status 0", Tail: tail,
@@ -102,14 +102,14 @@ func TestStartsInOrderOfNeeds(t *testing.T) {
 	r.now = r.now.Add(80 * time.Millisecond)
 	r.ready("configd")
 	r.expect(
-		"configd Running: Serving as PID 101 after 80ms",
+		"configd Running: Serving as PID 101 after 80ms, version v1 abc",
 		"trustd Preparing: Handing over sockets, log and limits",
 		`gateway Waiting: Waiting for service "trustd" to be "up"`,
 		"trustd Starting: Started as PID 101, not serving yet")
 
 	r.ready("trustd")
 	r.expect(
-		"trustd Running: Serving as PID 101 after 0s",
+		"trustd Running: Serving as PID 101 after 0s, version v1 abc",
 		"gateway Preparing: Handing over sockets, log and limits",
 		"gateway Starting: Started as PID 101, not serving yet")
 }

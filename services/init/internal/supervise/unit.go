@@ -21,6 +21,7 @@ type unit struct {
 	crashed []time.Time
 	history []Event
 	waiting string
+	version string
 	state   State
 	run     int
 	pid     int
@@ -65,15 +66,21 @@ func (c *Core) LaunchFailed(now time.Time, service string, run int, reason error
 	}
 }
 
-// Ready tells that a run serves.
-func (c *Core) Ready(now time.Time, service string, run int) {
+// Ready tells that a run serves, and which version it says it is.
+func (c *Core) Ready(now time.Time, service string, run int, version string) {
 	u := c.current(service, run)
 	if u == nil || u.ready || u.state == Stopping {
 		return
 	}
 
-	u.ready, u.served = true, now
-	c.event(u, now, Running, fmt.Sprintf("Serving as PID %d after %s", u.pid, round(now.Sub(u.started))))
+	u.ready, u.served, u.version = true, now, version
+	sentence := fmt.Sprintf("Serving as PID %d after %s", u.pid, round(now.Sub(u.started)))
+
+	if version != "" {
+		sentence += ", version " + version
+	}
+
+	c.event(u, now, Running, sentence)
 	c.evaluate(now)
 }
 

@@ -4,7 +4,9 @@ import "slices"
 
 // Status is one service as clients see it.
 type Status struct {
-	Name    string
+	Name string
+	// Version is what the last run that served said of itself: tag and commit.
+	Version string
 	Aliases []string
 	Events  []Event
 	Health  Health
@@ -29,7 +31,7 @@ func (c *Core) Status() []Status {
 		}
 
 		out = append(out, Status{
-			Name: name, Aliases: u.spec.Aliases, Events: slices.Clone(u.history), Health: u.health, State: u.state,
+			Name: name, Version: u.version, Aliases: u.spec.Aliases, Events: slices.Clone(u.history), Health: u.health, State: u.state,
 			PID: pid, Run: u.run, Ready: u.ready, Wanted: u.wanted,
 		})
 	}
