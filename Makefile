@@ -7,8 +7,9 @@ ALONE   := etcdd
 MODULES := proto services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) rootfs tools
 
 TAG   ?= v1.8.0-dactyl.1
-SHA   := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
-BUILT := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+SHA   ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+BUILT ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 VERSION := $(MODULE)/services/kit/version
 LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION).Built=$(BUILT)
 BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
@@ -17,7 +18,8 @@ BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)
 PLATFORM ?= linux/amd64
 comma    := ,
 ARCHES    = $(patsubst linux/%,%,$(subst $(comma), ,$(PLATFORM)))
-IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -epoch $(shell git log -1 --format=%ct) -tag $(TAG) -sha $(SHA) -ldflags "$(LDFLAGS)" \
+CACHE    ?= _out/cache
+IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -cache $(CACHE) -epoch $(EPOCH) -tag $(TAG) -sha $(SHA) -ldflags "$(LDFLAGS)" \
 	-tags grpcnotrace$(if $(WITH_DEBUG),$(comma)debug) $(if $(WITH_RACE),-race) -linked "$(DAEMONS)" -alone "$(ALONE)" $(addprefix -swap ,$(SWAP))
 
 # Packages that the tests use as outside views, by the program that shows they are there.
@@ -115,17 +117,14 @@ image-sizes: rootfs-builder ## what each part of an image takes
 executables: rootfs-builder ## write rootfs/executables.txt anew after a program was added on purpose
 	@$(IMAGE) -arch amd64 -update rootfs
 
-check-image: rootfs-builder ## build an image twice, the second time with nothing built before, and compare all bytes
-	@for a in $(ARCHES); do $(IMAGE) -arch $$a initramfs && rm -rf $(OUT)/again && mkdir -p $(OUT)/again/cache && \
-		cp -r $(OUT)/cache/debs $(OUT)/again/cache/ && GOCACHE=$(abspath $(OUT))/again/gocache $(IMAGE) -out $(OUT)/again -arch $$a initramfs && \
-		cmp $(OUT)/initramfs-$$a.xz $(OUT)/again/initramfs-$$a.xz && echo "==> $$a: the same bytes twice" || exit 1; \
-		rm -rf $(OUT)/again; done
+check-image: initramfs ## build the image once more in another directory and compare all bytes; COLD=1 compiles everything again
+	@for a in $(ARCHES); do SHA=$(SHA) BUILT=$(BUILT) EPOCH=$(EPOCH) rootfs/check-image $(OUT) $(CACHE) $$a $(if $(COLD),cold) || exit 1; done
 
 test-stage1: ## boot stage1 in virtual machines: it becomes init, or says why not
 	@cd rootfs && GOWORK=off go test -tags vm -count=1 -v ./build
 
 rootfs-builder:
-	@mkdir -p $(OUT) && cd rootfs && GOWORK=off go build -trimpath -o ../$(OUT)/rootfs-builder ./build
+	@mkdir -p $(OUT) && cd rootfs && GOWORK=off go build -trimpath -o $(abspath $(OUT))/rootfs-builder ./build
 
 clean: ## remove _out
 	@rm -rf $(OUT)

@@ -82,7 +82,7 @@ func (b *builder) initramfs(ctx context.Context) error {
 }
 
 // images packs the root file system and gives the images by the place where they are mounted: the root's is
-// OUT/rootfs-ARCH.sqsh, those of tree.yaml's images are below OUT/image. An image whose content did not change stays.
+// OUT/rootfs-ARCH.sqsh, those of tree.yaml's images are in the cache. An image whose content did not change stays.
 func (b *builder) images(ctx context.Context) (map[string]string, error) {
 	t, err := b.tree(ctx)
 	if err != nil {
@@ -95,8 +95,13 @@ func (b *builder) images(ctx context.Context) (map[string]string, error) {
 
 	images := map[string]string{}
 
+	dir := filepath.Join(b.cache, "images", b.arch)
+	if err = os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+
 	for _, place := range b.spec.Tree.Images {
-		images[place] = filepath.Join(b.out, "image", b.arch, strings.ReplaceAll(place[1:], "/", "-")+".sqsh")
+		images[place] = filepath.Join(dir, strings.ReplaceAll(place[1:], "/", "-")+".sqsh")
 
 		// Not the commit's time: what does not change must not change with a commit.
 		if err = b.pack(ctx, t.Split(place), images[place], 0); err != nil {

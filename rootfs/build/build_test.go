@@ -77,3 +77,9 @@ func TestCommittedListHasNoShell(t *testing.T) {
 		}
 	}
 }
+
+func TestManifestsOfRaceBuildsHaveNoLimitOfMemory(t *testing.T) {
+	if got := string(unlimited([]byte("name: timed\nmemory: 64Mi\nneeds: [configd]\n"))); got != "name: timed\nneeds: [configd]\n" {
+		t.Errorf("manifest is %q", got)
+	}
+}

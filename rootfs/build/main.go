@@ -63,6 +63,10 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		o.cache = o.out + "/cache"
 	}
 
+	if err := o.checkSwaps(); err != nil {
+		return err
+	}
+
 	b, err := newBuilder(o, stderr)
 	if err != nil {
 		return err
@@ -88,15 +92,4 @@ func words(into *[]string) func(string) error {
 
 		return nil
 	}
-}
-
-func (o *options) addSwap(value string) error {
-	name, file, ok := strings.Cut(value, "=")
-	if !ok {
-		return fmt.Errorf("want NAME=FILE")
-	}
-
-	o.swap[name] = file
-
-	return nil
 }

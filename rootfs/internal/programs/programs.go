@@ -127,6 +127,12 @@ func (p Program) Key(ctx context.Context, arch string) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintln(sum, runtime.Version(), arch, p.Package, p.CGO, filepath.Base(p.Libraries), flags)
 
+	for _, name := range []string{"GOAMD64", "GOARM64", "GOEXPERIMENT"} {
+		if value := os.Getenv(name); value != "" {
+			fmt.Fprintln(sum, name, value)
+		}
+	}
+
 	if p.CGO {
 		triple, _ := Triple(arch) //nolint:errcheck // options checked it
 

@@ -7,11 +7,26 @@ import (
 	"flag"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strconv"
 	"time"
 )
 
+// pprofPorts are where guide 06 looks for gateway, init and trustd; the others follow in the order of the alphabet.
+func pprofPorts() []string {
+	return []string{"gateway", "init", "trustd", "configd", "diskd", "discoveryd", "etcdd", "extd", "hostd", "networkd", "podd", "timed", "watchdogd"}
+}
+
+// firstPprofPort is the first of pprofPorts.
+const firstPprofPort = 9981
+
 func addDebugFlags(flags *flag.FlagSet, s *settings) {
-	flags.StringVar(&s.pprof, "pprof", "", "serve pprof on this `address`, e.g. 127.0.0.1:9982")
+	address := ""
+	if i := slices.Index(pprofPorts(), flags.Name()); i >= 0 {
+		address = ":" + strconv.Itoa(firstPprofPort+i)
+	}
+
+	flags.StringVar(&s.pprof, "pprof", address, "serve pprof on this `address`; none when empty")
 }
 
 func startDebug(env *Env, s settings) {

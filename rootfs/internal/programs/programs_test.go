@@ -1,0 +1,40 @@
+package programs_test
+
+import (
+	"testing"
+
+	"github.com/dactyl-os/dactyl/rootfs/internal/programs"
+)
+
+// A program from the cache must be the one that a build would give now.
+func TestKeyTellsBuildsApart(t *testing.T) {
+	p := programs.Program{Package: "./stage1", Dir: "../.."}
+	keys := map[string]string{}
+
+	add := func(name string, p programs.Program, arch string) {
+		key, err := p.Key(t.Context(), arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if other, ok := keys[key]; ok {
+			t.Errorf("%s has the key of %s", name, other)
+		}
+
+		keys[key] = name
+	}
+
+	add("the program", p, "amd64")
+	add("another architecture", p, "arm64")
+
+	tags := p
+	tags.Tags = []string{"debug"}
+	add("a tag", tags, "amd64")
+
+	flags := p
+	flags.LDFlags = "-X main.version=2"
+	add("a linker flag", flags, "amd64")
+
+	t.Setenv("GOAMD64", "v3")
+	add("another level of the processor", p, "amd64")
+}
