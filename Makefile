@@ -15,12 +15,13 @@ LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION)
 BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
 # Images: PLATFORM=linux/arm64 or several with commas; WITH_RACE=1 and WITH_DEBUG=1 for the daemons; SWAP="networkd=FILE ..." for your own.
+# These and FAST=1 pack quickly instead of small.
 PLATFORM ?= linux/amd64
 comma    := ,
 ARCHES    = $(patsubst linux/%,%,$(subst $(comma), ,$(PLATFORM)))
 CACHE    ?= _out/cache
 IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -cache $(CACHE) -epoch $(EPOCH) -tag $(TAG) -sha $(SHA) -ldflags "$(LDFLAGS)" \
-	-tags grpcnotrace$(if $(WITH_DEBUG),$(comma)debug) $(if $(WITH_RACE),-race) -linked "$(DAEMONS)" -alone "$(ALONE)" $(addprefix -swap ,$(SWAP))
+	-tags grpcnotrace$(if $(WITH_DEBUG),$(comma)debug) $(if $(WITH_RACE),-race) $(if $(FAST)$(SWAP)$(WITH_DEBUG)$(WITH_RACE),-fast) -linked "$(DAEMONS)" -alone "$(ALONE)" $(addprefix -swap ,$(SWAP))
 
 # Packages that the tests use as outside views, by the program that shows they are there.
 APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps \

@@ -122,7 +122,7 @@ func becomesInit(t *testing.T, m machine) {
 
 	images := map[string]string{"/usr/lib/modules": filepath.Join(m.out, "modules"), "/": filepath.Join(m.out, "root")}
 	for place, fs := range map[string]*tree.Tree{"/usr/lib/modules": fs.Split("/usr/lib/modules"), "/": fs} {
-		if err := image.Squashfs(t.Context(), fs, images[place], m.epoch); err != nil {
+		if err := image.Squashfs(t.Context(), fs, images[place], m.epoch, image.Fast); err != nil {
 			t.Fatal(err)
 		}
 	}

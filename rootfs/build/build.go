@@ -104,20 +104,25 @@ func (b *builder) images(ctx context.Context) (map[string]string, error) {
 		images[place] = filepath.Join(dir, strings.ReplaceAll(place[1:], "/", "-")+".sqsh")
 
 		// Not the commit's time: what does not change must not change with a commit.
-		if err = b.pack(ctx, t.Split(place), images[place], 0); err != nil {
+		if err = b.pack(ctx, t.Split(place), images[place], 0, image.Small); err != nil {
 			return nil, err
 		}
 	}
 
 	images["/"] = b.output("rootfs-%s.sqsh")
 
-	return images, b.pack(ctx, t, images["/"], b.epoch)
+	level := image.Small
+	if b.fast {
+		level = image.Fast
+	}
+
+	return images, b.pack(ctx, t, images["/"], b.epoch, level)
 }
 
-func (b *builder) pack(ctx context.Context, t *tree.Tree, output string, epoch int64) error {
+func (b *builder) pack(ctx context.Context, t *tree.Tree, output string, epoch int64, level image.Level) error {
 	start := time.Now()
 
-	packed, err := image.Pack(ctx, t, output, epoch)
+	packed, err := image.Pack(ctx, t, output, epoch, level)
 	if packed {
 		b.log("packed %s in %s", output, time.Since(start).Round(time.Second))
 	}

@@ -102,7 +102,7 @@ func (b *builder) sizes(ctx context.Context, w io.Writer) error {
 		only := t.Only(part)
 		output := filepath.Join(dir, "part")
 
-		if err = image.Squashfs(ctx, only, output, b.epoch); err != nil {
+		if err = image.Squashfs(ctx, only, output, b.epoch, image.Small); err != nil {
 			return err
 		}
 

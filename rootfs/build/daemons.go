@@ -96,12 +96,10 @@ func (b *builder) own(ctx context.Context, pkg string, race bool) (string, error
 		p = programs.Program{Package: "./" + rest, Dir: filepath.Join(b.repository, "rootfs")}
 	}
 
-	dir := filepath.Join(b.out, "image", b.arch)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	output, err := p.Place(b.arch, filepath.Join(b.cache, "own"))
+	if err != nil {
 		return "", err
 	}
-
-	output := filepath.Join(dir, filepath.Base(pkg))
 
 	return output, p.Build(ctx, b.arch, output)
 }

@@ -33,7 +33,7 @@ type options struct {
 	swap                   map[string]string
 	epoch                  int64
 	race                   bool
-	update                 bool
+	update, fast           bool
 }
 
 func run(ctx context.Context, args []string, stderr io.Writer) error {
@@ -50,6 +50,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	flags.StringVar(&o.tags, "tags", "", "build tags of our own programs, with commas")
 	flags.Int64Var(&o.epoch, "epoch", 0, "the commit's time, which every file gets (seconds since 1970)")
 	flags.BoolVar(&o.race, "race", false, "build our own programs with the race detector")
+	flags.BoolVar(&o.fast, "fast", false, "pack the root image quickly instead of small")
 	flags.BoolVar(&o.update, "update", false, "write executables.txt instead of comparing with it")
 	flags.Func("linked", "daemons in the multi-call program", words(&o.linked))
 	flags.Func("alone", "daemons that are programs of their own", words(&o.alone))

@@ -12,14 +12,27 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
 )
 
 // Pack packs the tree unless output has it already, which the digest in output.key tells. It says whether it packed.
-func Pack(ctx context.Context, t *tree.Tree, output string, epoch int64) (bool, error) {
-	key, err := digest(t, epoch)
+func Pack(ctx context.Context, t *tree.Tree, output string, epoch int64, level Level) (bool, error) {
+	key, err := digest(t, epoch, level)
 	if err != nil {
 		return false, err
+	}
+
+	// Builds with other outputs share a cache: the second waits, and finds the image.
+	lock, err := os.Create(output + ".lock")
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close() //nolint:errcheck // closing gives the lock back
+
+	if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return false, fmt.Errorf("lock %s: %w", output, err)
 	}
 
 	if current(output, key) {
@@ -31,7 +44,7 @@ func Pack(ctx context.Context, t *tree.Tree, output string, epoch int64) (bool, 
 		return false, err
 	}
 
-	if err = Squashfs(ctx, t, output+".new", epoch); err != nil {
+	if err = Squashfs(ctx, t, output+".new", epoch, level); err != nil {
 		return false, err
 	}
 
@@ -53,9 +66,9 @@ func current(output string, key []byte) bool {
 }
 
 // digest tells trees and ways of packing apart that give other bytes.
-func digest(t *tree.Tree, epoch int64) ([]byte, error) {
+func digest(t *tree.Tree, epoch int64, level Level) ([]byte, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s %d\n", packing, epoch)
+	fmt.Fprintf(sum, "%s %d\n", packing(level), epoch)
 
 	for _, e := range t.Entries() {
 		fmt.Fprintf(sum, "%q %v %q %d %d\n", e.Path, e.Mode, e.Link, e.Major, e.Minor)

@@ -40,7 +40,7 @@ func build(t *testing.T, dir string) (root, initramfs []byte) {
 	early.File("/init", program, 0o755)
 
 	sqsh, out := filepath.Join(dir, "root"), filepath.Join(dir, "initramfs")
-	if err := image.Squashfs(t.Context(), fs, sqsh, epoch); err != nil {
+	if err := image.Squashfs(t.Context(), fs, sqsh, epoch, image.Small); err != nil {
 		t.Fatal(err)
 	}
 
@@ -121,7 +121,7 @@ func TestImageIsPackedAgainWhenSomethingInItChanged(t *testing.T) {
 	for _, step := range steps {
 		step.change()
 
-		packed, err := image.Pack(t.Context(), fs, output, step.epoch)
+		packed, err := image.Pack(t.Context(), fs, output, step.epoch, image.Fast)
 		if err != nil || packed != step.packs {
 			t.Errorf("%s: packed %t, %v, want %t", step.name, packed, err, step.packs)
 		}

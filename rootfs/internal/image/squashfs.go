@@ -18,18 +18,29 @@ import (
 	"github.com/dactyl-os/dactyl/rootfs/internal/tree"
 )
 
-// packing is how squashfs images are compressed; figures are in ADR 5.
-const packing = "-b 128K -comp zstd -Xcompression-level 15"
+// Level is how hard zstd works; figures are in ADR 5.
+type Level int
+
+// Small is for images that are given to others; Fast takes a tenth of the time and 7 % more bytes, for trying something out.
+const (
+	Small Level = 15
+	Fast  Level = 6
+)
+
+// packing is how squashfs images are compressed.
+func packing(level Level) []string {
+	return []string{"-b", "128K", "-comp", "zstd", "-Xcompression-level", strconv.Itoa(int(level))}
+}
 
 // Squashfs packs the tree; every time in it is epoch (seconds since 1970).
-func Squashfs(ctx context.Context, t *tree.Tree, output string, epoch int64) error {
+func Squashfs(ctx context.Context, t *tree.Tree, output string, epoch int64, level Level) error {
 	if err := os.Remove(output); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 
 	at := strconv.FormatInt(epoch, 10)
 	args := append([]string{"-", output, "-tar", "-quiet", "-no-progress", "-reproducible", "-no-xattrs",
-		"-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mkfs-time", at, "-all-time", at}, strings.Fields(packing)...)
+		"-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mkfs-time", at, "-all-time", at}, packing(level)...)
 	cmd := exec.CommandContext(ctx, "mksquashfs", args...)
 	cmd.Env = withoutEpoch(os.Environ())
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -154,6 +155,19 @@ func (p Program) Key(ctx context.Context, arch string) (string, error) {
 	}
 
 	return hex.EncodeToString(sum.Sum(nil))[:16], nil
+}
+
+// Place gives the path below dir of a program that the go command builds there again when its sources changed; programs that
+// are built with other tags have other places.
+func (p Program) Place(arch, dir string) (string, error) {
+	flavour := slices.Clone(p.Tags)
+	if p.Race {
+		flavour = append(flavour, "race")
+	}
+
+	place := filepath.Join(dir, arch, strings.Join(flavour, "+"))
+
+	return filepath.Join(place, filepath.Base(p.Package)), os.MkdirAll(place, 0o755)
 }
 
 // Cached gives the built program, from dir when it was built before with the same key.
