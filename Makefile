@@ -30,7 +30,7 @@ APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc
        zstd:zstd debugfs:e2fsprogs
 
 .DEFAULT_GOAL := help
-.PHONY: help build binaries swap up down generate check-generate prepare vet test unit fuzz e2e race bench clean \
+.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet test unit fuzz e2e race bench clean \
         kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm
 
 help: ## list the targets
@@ -73,6 +73,10 @@ prepare: ## install the programs that building and testing call (Debian, root)
 	if [ -n "$$missing" ]; then echo "==> installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
+prepare-arm64: ## install what images for arm64 need: a cross compiler for runc, an emulator
+	@$(MAKE) --no-print-directory prepare APT="aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu \
+		aarch64-linux-gnu-gcc:libc6-dev-arm64-cross qemu-system-aarch64:qemu-system-arm"
+
 generate: ## generate Go from the .proto files
 	@proto/generate
 
@@ -94,7 +98,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 e2e: prepare build ## the suite against a sandbox cluster (root)
 	@cd tools && go test -count=1 -timeout 45m -v ./e2e
 
-test-vm: prepare build kernel initramfs test-stage1 ## every test on virtual machines (root; over half an hour without KVM)
+test-vm: prepare prepare-arm64 build kernel initramfs test-stage1 ## every test on virtual machines (root; over half an hour without KVM)
 	@cd tools && go test -count=1 -timeout 150m -v ./vm
 
 race: ## unit tests under the race detector
