@@ -21,7 +21,7 @@ import (
 // Level is how hard zstd works; figures are in ADR 5.
 type Level int
 
-// Small is for images that are given to others; Fast takes a tenth of the time and 7 % more bytes, for trying something out.
+// Small is for images that are given to others; Fast takes a tenth of the time and 8 % more bytes, for trying something out.
 const (
 	Small Level = 15
 	Fast  Level = 6
