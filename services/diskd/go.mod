@@ -7,7 +7,6 @@ require (
 	github.com/dactyl-os/dactyl/proto v0.0.0
 	github.com/dactyl-os/dactyl/services/kit v0.0.0-00010101000000-000000000000
 	github.com/google/uuid v1.6.0
-	github.com/siderolabs/gen v0.8.6
 	github.com/siderolabs/go-blockdevice/v2 v2.0.20
 	go.uber.org/zap v1.27.1
 	golang.org/x/sys v0.48.0
@@ -22,6 +21,7 @@ require (
 	github.com/hashicorp/errwrap v1.1.0 // indirect
 	github.com/hashicorp/go-multierror v1.1.1 // indirect
 	github.com/planetscale/vtprotobuf v0.6.1-0.20240319094008-0393e58bdf10 // indirect
+	github.com/siderolabs/gen v0.8.6 // indirect
 	github.com/siderolabs/go-pointer v1.0.1 // indirect
 	github.com/siderolabs/protoenc v0.2.4 // indirect
 	go.uber.org/multierr v1.11.0 // indirect

@@ -10,12 +10,12 @@ import (
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
-	"github.com/siderolabs/gen/optional"
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/block"
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	blockdev "github.com/dactyl-os/dactyl/services/diskd/internal/block"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
@@ -55,10 +55,7 @@ func (*Volumes) Name() string { return "block.VolumesController" }
 
 // Inputs implements controller.Controller.
 func (*Volumes) Inputs() []controller.Input {
-	return []controller.Input{{
-		Namespace: config.NamespaceName, Type: config.MachineConfigType,
-		ID: optional.Some[resource.ID](config.ActiveID), Kind: controller.InputWeak,
-	}}
+	return []controller.Input{reconcile.MachineConfigInput()}
 }
 
 // Outputs implements controller.Controller.
