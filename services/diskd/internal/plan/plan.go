@@ -5,7 +5,9 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 
@@ -87,6 +89,8 @@ func Make(in Input) Output {
 		out.Volumes = append(out.Volumes, s)
 	}
 
+	out.Ops = slices.DeleteFunc(out.Ops, out.tooEarly)
+
 	// A disk that is still to appear may be the better one, or make the only one one of two.
 	for _, d := range in.Disks {
 		if in.Settled {
@@ -95,6 +99,28 @@ func Make(in Input) Output {
 	}
 
 	return out
+}
+
+// tooEarly tells whether a step leads to a mount below another volume's target that is not mounted itself: that mount would
+// hide this one.
+func (out *Output) tooEarly(op Op) bool {
+	switch o := op.(type) {
+	case Check:
+		if o.Force {
+			return false // for a Resize
+		}
+	case Mount:
+	default:
+		return false
+	}
+
+	i := slices.IndexFunc(out.Volumes, func(s Status) bool { return slices.Contains(op.For(), s.Volume.ID) })
+
+	return slices.ContainsFunc(out.Volumes, func(s Status) bool {
+		above := s.Volume.Mount
+
+		return above != "" && s.Part.Mount == "" && strings.HasPrefix(path.Clean(out.Volumes[i].Volume.Mount), path.Clean(above)+"/")
+	})
 }
 
 // homeOf gives the disk that a volume is on or shall be on; nil while there is none.

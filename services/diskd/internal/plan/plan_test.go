@@ -260,14 +260,14 @@ EPHEMERAL: waiting
 `)
 	check(t, m, cfg, `
 grow /dev/vda6 by 2 GiB
-e2fsck -p /dev/vdb1
-mount /dev/vdb1 /var/mnt/a
-e2fsck -p /dev/vdb2
-mount /dev/vdb2 /var/mnt/b
 e2fsck -f -p /dev/vda6
 resize2fs /dev/vda6
 e2fsck -p /dev/vda6
 mount /dev/vda6 /var
+e2fsck -p /dev/vdb1
+mount /dev/vdb1 /var/mnt/a
+e2fsck -p /dev/vdb2
+mount /dev/vdb2 /var/mnt/b
 `+ready)
 
 	// A reset of EPHEMERAL: nothing while it is in use, then it is made anew.
