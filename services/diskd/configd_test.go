@@ -236,7 +236,7 @@ func TestMetaWhileDaemonsDie(t *testing.T) {
 		done := make(chan error, 1)
 
 		go func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 
 			done <- p.write(ctx, key, value)
