@@ -212,6 +212,18 @@ func TestMetaOfConfigd(t *testing.T) {
 		t.Error("the configuration outlived STATE")
 	}
 
+	// In maintenance mode no etcd runs that could leave, and nobody waits for it.
+	if err := p.reset(&machine.ResetRequest{Graceful: true, SystemPartitionsToWipe: []*machine.ResetPartitionSpec{{Label: "STATE", Wipe: true}}}); err != nil {
+		t.Fatal(err)
+	}
+
+	if released, down := <-calls, <-calls; released != "release" || down != "shutdown" {
+		t.Errorf("called %s and %s", released, down)
+	}
+
+	p.reboot(inOrder)
+	p.holds("a=written b=early")
+
 	p.mustWrite(0x0c, "old disk")
 	p.install()
 	p.holds("a=written b=early c=old disk")

@@ -12,8 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cosi-project/runtime/pkg/safe"
+	"github.com/cosi-project/runtime/pkg/state"
+
 	diskdv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/storage"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
@@ -49,6 +53,11 @@ func New(env *daemon.Env) error {
 
 	methods := &operators.Machine{
 		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: filepath.Join(env.RunDir, "diskd-resetting"),
+		Unconfigured: func(ctx context.Context) bool {
+			_, err := safe.StateGetByID[*config.MachineConfig](ctx, env.State, config.ActiveID)
+
+			return state.IsNotFoundError(err)
+		},
 		Patience: env.StopTimeout * 2 / 3, // wiping takes a second
 		Runs:     func(owner string) bool { _, err := os.Stat(env.Socket(owner)); return err == nil },
 	}

@@ -30,6 +30,8 @@ type Machine struct {
 	// Dial connects to another daemon; Runs tells whether it is on this node.
 	Dial func(owner string) (*grpc.ClientConn, error)
 	Runs func(owner string) bool
+	// Unconfigured tells that the node is in maintenance mode: no etcd runs, and who calls it would wait for its start.
+	Unconfigured func(ctx context.Context) bool
 	// Resetting is written when disks are marked: the daemon's end ends the reset.
 	Resetting string
 	// Patience is how long to wait, on the way down, for others to let go of what is to be wiped.
@@ -215,7 +217,7 @@ func (m *Machine) unmark(wish Wish) error {
 
 // leaveEtcd has this node's member leave, where there is one. The last member of a cluster does not.
 func (m *Machine) leaveEtcd(ctx context.Context) error {
-	if !m.Runs("etcdd") {
+	if !m.Runs("etcdd") || m.Unconfigured(ctx) {
 		return nil
 	}
 
