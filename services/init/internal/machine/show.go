@@ -94,7 +94,7 @@ func (a *attached) invite(ctx context.Context) {
 		a.Console.Say("maintenance: waiting for a configuration (%.1f s after init): dactylctl apply-config --insecure -n ADDRESS -f FILE",
 			time.Since(a.record.Started).Seconds())
 		a.Console.Say("certificate fingerprint (SHA-256): %s", fingerprint)
-		a.log.Info("What the start cost", "processor", a.costs())
+		a.Console.Say("processor time so far: %s", a.costs())
 	}()
 }
 
@@ -104,7 +104,7 @@ func (a *attached) costs() string {
 
 	for _, s := range a.node.Services() {
 		if usage, err := a.runner.Usage(s.Name, s.PID); err == nil {
-			out = append(out, fmt.Sprintf("%s %s", s.Name, usage.CPU))
+			out = append(out, fmt.Sprintf("%s %.2f s", s.Name, usage.CPU.Seconds()))
 		}
 	}
 

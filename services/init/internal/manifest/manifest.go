@@ -54,9 +54,20 @@ type Manifest struct {
 	User        uint32
 	// MachineOnly daemons do not run where the kernel is shared.
 	MachineOnly bool
-	// What a daemon needs and may do besides on a machine of its own.
-	MachineNeeds, MachineCapabilities []string
-	MachineEnv                        map[string]string
+	// After is what has to be up before the daemon starts; nil is Needs, which also say in what order daemons stop.
+	After []string
+	// What a daemon needs and may do besides on a machine of its own, and After there.
+	MachineNeeds, MachineCapabilities, MachineAfter []string
+	MachineEnv                                      map[string]string
+}
+
+// Awaits is what has to be up before the daemon starts.
+func (m Manifest) Awaits() []string {
+	if m.After != nil {
+		return m.After
+	}
+
+	return m.Needs
 }
 
 // For gives the manifests of a machine, or those of a node that shares its kernel: without the daemons that are for machines
@@ -77,7 +88,7 @@ func For(manifests []Manifest, machine bool) []Manifest {
 
 		if machine {
 			m.Needs, m.Capabilities = slices.Concat(m.Needs, m.MachineNeeds), slices.Concat(m.Capabilities, m.MachineCapabilities)
-			m.Env = maps.Clone(m.Env)
+			m.Env, m.After = maps.Clone(m.Env), m.MachineAfter
 
 			for key, value := range m.MachineEnv {
 				if m.Env == nil {
@@ -94,6 +105,9 @@ func For(manifests []Manifest, machine bool) []Manifest {
 
 	return out
 }
+
+// before is all that has a place before this daemon, at the start or on the way down.
+func (m Manifest) before() []string { return slices.Concat(m.Needs, m.After) }
 
 // Names gives the name and its aliases.
 func (m Manifest) Names() []string {
@@ -184,7 +198,7 @@ func Order(manifests []Manifest) ([]Manifest, error) {
 
 	for len(left) > 0 {
 		at := slices.IndexFunc(left, func(m Manifest) bool {
-			return !slices.ContainsFunc(m.Needs, func(need string) bool { return known[need] && !placed[need] })
+			return !slices.ContainsFunc(m.before(), func(need string) bool { return known[need] && !placed[need] })
 		})
 		if at < 0 {
 			errs = append(errs, circle(left))
@@ -193,7 +207,7 @@ func Order(manifests []Manifest) ([]Manifest, error) {
 		}
 
 		m := left[at]
-		for _, need := range m.Needs {
+		for _, need := range m.before() {
 			if !known[need] {
 				errs = append(errs, fmt.Errorf("%s needs %q, which no manifest starts", m.Name, need))
 			}

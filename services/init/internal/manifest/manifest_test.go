@@ -165,17 +165,18 @@ func TestMachinesAndSharedKernels(t *testing.T) {
 
 	list := []manifest.Manifest{
 		parse("configd", "needs: [diskd]\nenv: {A: \"1\"}\nmachine: {env: {B: \"2\"}}\n"),
-		parse("diskd", "where: machine\nmachine: {needs: [hostd]}\n"),
+		parse("diskd", "where: machine\nmachine: {needs: [hostd], after: []}\n"),
 		parse("hostd", "capabilities: [chown]\nmachine: {capabilities: [CAP_SYS_MODULE]}\n"),
 	}
 
 	for machine, want := range map[bool]string{
-		true:  "configd needs [diskd] may [] env map[A:1 B:2]\ndiskd needs [hostd] may [] env map[]\nhostd needs [] may [chown sys_module] env map[]\n",
-		false: "configd needs [] may [] env map[A:1]\nhostd needs [] may [chown] env map[]\n",
+		true: "configd needs [diskd] awaits [diskd] may [] env map[A:1 B:2]\ndiskd needs [hostd] awaits [] may [] env map[]\n" +
+			"hostd needs [] awaits [] may [chown sys_module] env map[]\n",
+		false: "configd needs [] awaits [] may [] env map[A:1]\nhostd needs [] awaits [] may [chown] env map[]\n",
 	} {
 		var got strings.Builder
 		for _, m := range manifest.For(list, machine) {
-			fmt.Fprintf(&got, "%s needs %v may %v env %v\n", m.Name, m.Needs, m.Capabilities, m.Env)
+			fmt.Fprintf(&got, "%s needs %v awaits %v may %v env %v\n", m.Name, m.Needs, m.Awaits(), m.Capabilities, m.Env)
 		}
 
 		if got.String() != want {
@@ -183,7 +184,7 @@ func TestMachinesAndSharedKernels(t *testing.T) {
 		}
 	}
 
-	for _, wrong := range []string{"where: moon\n", "machine: {capability: [chown]}\n", "machine: {capabilities: [fly]}\n", "machine: {needs: [x]}\n"} {
+	for _, wrong := range []string{"where: moon\n", "machine: {capability: [chown]}\n", "machine: {capabilities: [fly]}\n", "machine: {needs: [x]}\n", "machine: {after: [x]}\n"} {
 		if _, err := manifest.Parse("x.yaml", []byte("name: x\ncommand: [/x]\n"+wrong)); err == nil || !strings.HasPrefix(err.Error(), "x.yaml:") {
 			t.Errorf("%q is accepted: %v", wrong, err)
 		}

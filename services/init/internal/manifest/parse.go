@@ -22,7 +22,7 @@ func keys() []string {
 }
 
 // machineKeys are those below machine:.
-func machineKeys() []string { return []string{"capabilities", "needs", "env"} }
+func machineKeys() []string { return []string{"after", "capabilities", "needs", "env"} }
 
 // document is a manifest as it is written.
 type document struct {
@@ -41,6 +41,7 @@ type document struct {
 	Where        string            `yaml:"where"`
 	Machine      struct {
 		Env          map[string]string `yaml:"env"`
+		After        []string          `yaml:"after"`
 		Capabilities []string          `yaml:"capabilities"`
 		Needs        []string          `yaml:"needs"`
 	} `yaml:"machine"`
@@ -109,7 +110,7 @@ func (d document) manifest(wrong func(key, format string, args ...any) error) (M
 	m := Manifest{
 		Name: d.Name, Command: d.Command, Needs: d.Needs, User: d.User, Aliases: d.Aliases, Listen: d.Listen, Env: d.Env,
 		Restart: Restart(d.Restart), When: When(d.When), StopTimeout: DefaultStopTimeout,
-		MachineOnly: d.Where == "machine", MachineNeeds: d.Machine.Needs, MachineEnv: d.Machine.Env,
+		MachineOnly: d.Where == "machine", MachineNeeds: d.Machine.Needs, MachineAfter: d.Machine.After, MachineEnv: d.Machine.Env,
 	}
 
 	if m.Restart == "" {
@@ -169,7 +170,7 @@ func check(m Manifest, wrong func(key, format string, args ...any) error) error 
 		errs = append(errs, wrong("when", "%q is none of always, configured, controlplane", m.When))
 	}
 
-	if slices.Contains(slices.Concat(m.Needs, m.MachineNeeds), m.Name) {
+	if slices.Contains(slices.Concat(m.Needs, m.MachineNeeds, m.MachineAfter), m.Name) {
 		errs = append(errs, wrong("needs", "%s cannot need itself", m.Name))
 	}
 

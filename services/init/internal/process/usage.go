@@ -16,7 +16,8 @@ const ticks = 100
 type Usage struct {
 	// Memory in bytes: what its cgroup counts, or else its resident set.
 	Memory uint64
-	CPU    time.Duration
+	// CPU is what its cgroup counts, or else its process.
+	CPU time.Duration
 }
 
 // Usage tells what a daemon's process has used.
@@ -33,6 +34,10 @@ func (r *Runner) Usage(service string, pid int) (Usage, error) {
 
 	if memory, counted := r.cgroups.memoryUsage(service); counted {
 		usage.Memory = memory
+	}
+
+	if cpu, counted := r.cgroups.cpuUsage(service); counted {
+		usage.CPU = cpu
 	}
 
 	return usage, nil

@@ -259,7 +259,7 @@ func (c *Core) tryStart(u *unit, now time.Time) {
 func (c *Core) unmet(u *unit) []string {
 	var waits []string
 
-	for _, need := range u.spec.Needs {
+	for _, need := range u.spec.Awaits() {
 		if other := c.units[need]; other == nil || !other.ready && !other.succeeded() {
 			waits = append(waits, fmt.Sprintf("service %q to be \"up\"", need))
 		}

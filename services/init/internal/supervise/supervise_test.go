@@ -114,6 +114,21 @@ func TestStartsInOrderOfNeeds(t *testing.T) {
 		"gateway Starting: Started as PID 101, not serving yet")
 }
 
+// What starts before the daemons it needs still ends before them.
+func TestStartsAfterLessThanItNeeds(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "configd"}, manifest.Manifest{Name: "networkd", Needs: []string{"configd"}, After: []string{}})
+	r.boot()
+	r.expect(
+		"configd Preparing: Handing over sockets, log and limits",
+		"networkd Preparing: Handing over sockets, log and limits",
+		"configd Starting: Started as PID 101, not serving yet",
+		"networkd Starting: Started as PID 101, not serving yet")
+
+	r.StopAll(r.now)
+	r.settle()
+	r.expect("networkd Stopping: Stopping PID 101: the node goes down", "> networkd terminated group=false")
+}
+
 func TestWaitsForTheConfiguration(t *testing.T) {
 	r := newRig(t, manifest.Manifest{Name: "etcdd", When: manifest.WhenControlPlane},
 		manifest.Manifest{Name: "member", When: manifest.WhenConfigured})
