@@ -25,8 +25,23 @@ import (
 	"github.com/dactyl-os/dactyl/services/hostd/internal/uevent"
 )
 
-// quiet is how long no device may have come before they are said to be complete.
-const quiet = 100 * time.Millisecond
+// How long no device may have come before they are said to be complete. A driver that was loaded has found what it drives,
+// save where devices answer by and by: behind a USB controller, where a disk takes a second to be looked at, or on a fabric.
+const (
+	quiet     = 100 * time.Millisecond
+	quietSlow = 1500 * time.Millisecond
+)
+
+// slow tells drivers whose devices come later than they do.
+func slow(modules []string) bool {
+	return slices.ContainsFunc(modules, func(name string) bool {
+		return strings.HasSuffix(name, "hci_hcd") || strings.HasSuffix(name, "hci_pci") ||
+			slices.Contains([]string{"usb_storage", "uas", "lpfc", "qla2xxx", "scsi_transport_fc", "scsi_transport_iscsi"}, name)
+	})
+}
+
+// lateAfter is how long the node is left to start before drivers are loaded that it can start without.
+const lateAfter = 10 * time.Second
 
 // parallel is how many drivers look for their devices at the same time.
 const parallel = 2
@@ -45,9 +60,10 @@ type Devices struct {
 	tried   map[string]bool // aliases and modules
 	pending []string        // aliases of devices whose driver is yet to be loaded
 	running int
-	level   int  // urgency of what is running
-	ready   bool // what is urgent is done
-	ended   chan struct{}
+	level   int       // urgency of what is running
+	ready   bool      // what is urgent is done
+	idle    bool      // the node had its time to start
+	ended   chan bool // by a load, with slow
 }
 
 // Name is the owner of the outputs.
@@ -69,7 +85,7 @@ func (*Devices) Outputs() []controller.Output {
 // Run until ctx ends.
 func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	c.tried = map[string]bool{}
-	c.ended = make(chan struct{})
+	c.ended = make(chan bool)
 
 	// What comes while the bus is walked waits in the socket.
 	socket, err := uevent.Open()
@@ -96,8 +112,21 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 
 	c.coldplug()
 
-	settled := time.NewTimer(quiet + c.Settle)
+	until := time.Now().Add(quiet + c.Settle)
+
+	settled := time.NewTimer(time.Until(until))
 	defer settled.Stop()
+
+	var idle <-chan time.Time
+
+	// stir waits for quiet again; what was to be waited for anyway stays so.
+	stir := func(wait time.Duration) {
+		if at := time.Now().Add(wait); at.After(until) {
+			until = at
+		}
+
+		settled.Reset(time.Until(until))
+	}
 
 	for {
 		c.begin(ctx)
@@ -105,10 +134,14 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-c.ended:
+		case late := <-c.ended:
 			c.running--
 
-			settled.Reset(quiet)
+			if late {
+				stir(quietSlow)
+			} else {
+				stir(quiet)
+			}
 		case err := <-failed:
 			return err
 		case alias := <-aliases:
@@ -118,7 +151,7 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 				c.want(alias)
 			}
 
-			settled.Reset(quiet)
+			stir(quiet)
 		case <-settled.C:
 			// The end of a load sets the timer again. What the driver found is in the socket by then.
 			if c.running > 0 {
@@ -130,9 +163,11 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 			}
 
 			if !c.ready {
-				c.ready = true
+				c.ready, idle = true, time.After(lateAfter)
 				c.Log.Info("devices are ready", "later", len(c.pending))
 			}
+		case <-idle:
+			c.idle = true
 		case <-r.EventCh():
 			if err := c.configured(ctx, r); err != nil {
 				return err
@@ -169,8 +204,7 @@ func (c *Devices) coldplug() {
 const (
 	reachable = iota // what the node is reached by, and virtual disks, which come on the same bus
 	disks
-	others
-	late // what is only guessed at, and what no disk or network can hide behind: it begins once devices are ready
+	late // what is only guessed at, and what no disk or network can hide behind: it begins lateAfter devices are ready
 )
 
 func urgency(alias string) int {
@@ -181,13 +215,24 @@ func urgency(alias string) int {
 	switch {
 	case has("virtio:"), has("pci:") && strings.Contains(alias, "bc02"):
 		return reachable
-	case has("serio:", "input:", "cpu:", "dmi", "acpi:LNX", "acpi:PNP", "platform:pcspkr"):
+	case has("serio:", "input:", "cpu:", "dmi", "acpi:LNX", "acpi:PNP", "acpi:QEMU", "platform:pcspkr"):
 		return late
-	case has("pci:") && !strings.Contains(alias, "bc01"):
-		return others
+	case has("pci:"):
+		return ofPCI(alias)
 	default:
 		return disks
 	}
+}
+
+// ofPCI goes by the class of a device: storage and memory cards; bridges and serial buses, which lead to others, but the SMBus.
+func ofPCI(alias string) int {
+	has := func(class string) bool { return strings.Contains(alias, class) }
+
+	if has("bc01") || has("bc08sc05") || has("bc06") || has("bc0C") && !has("sc05") {
+		return disks
+	}
+
+	return late
 }
 
 // want notes a device that needs a driver. Most need none, or one that is built in.
@@ -210,7 +255,7 @@ func (c *Devices) begin(ctx context.Context) {
 	for c.running < parallel && len(c.pending) > 0 {
 		alias := c.pending[0]
 
-		if level := urgency(alias); c.running > 0 && level > c.level || level == late && !c.ready {
+		if level := urgency(alias); c.running > 0 && level > c.level || level == late && !c.idle {
 			return
 		}
 
@@ -219,17 +264,18 @@ func (c *Devices) begin(ctx context.Context) {
 		c.level = urgency(alias)
 
 		go func() {
-			c.load(alias)
+			loaded := c.load(alias)
 
 			select {
-			case c.ended <- struct{}{}:
+			case c.ended <- slow(loaded):
 			case <-ctx.Done():
 			}
 		}()
 	}
 }
 
-func (c *Devices) load(alias string) {
+// load gives the modules that came.
+func (c *Devices) load(alias string) []string {
 	started := time.Now()
 
 	loaded, err := c.Loader.Load(alias)
@@ -243,6 +289,8 @@ func (c *Devices) load(alias string) {
 	case err != nil:
 		c.Log.Warn("driver not loaded", "device", alias, "error", err)
 	}
+
+	return loaded
 }
 
 // configured loads the modules of the machine configuration.
