@@ -15,9 +15,11 @@ import (
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
 )
 
-// How long disks are waited for before what is not there is missing: drivers are loaded while diskd starts.
+// How long disks are waited for before what is not there is missing. Where the drivers' end is known, hostd has waited for
+// what comes late, and only a disk that has just come is left to look at.
 const (
 	settleWithDisks = 1500 * time.Millisecond
+	settleDriven    = 200 * time.Millisecond
 	settleWithout   = 5 * time.Second
 )
 
@@ -57,6 +59,7 @@ type Engine struct {
 	names   string
 	began   time.Time
 	changed time.Time
+	settles time.Time
 	closed  bool
 }
 
@@ -164,18 +167,27 @@ func (e *Engine) settled(disks []disk.Disk) bool {
 	}
 
 	quiet := settleWithDisks
-	if len(disks) == 0 {
+
+	switch {
+	case len(disks) == 0:
 		quiet = settleWithout
+	case e.Drivers != nil:
+		quiet = settleDriven
 	}
 
-	if e.Drivers != nil && !e.Drivers() {
-		return false
+	e.settles = e.began.Add(e.Settle)
+	if at := e.changed.Add(quiet); at.After(e.settles) {
+		e.settles = at
 	}
 
-	return e.Now().Sub(e.began) >= e.Settle && e.Now().Sub(e.changed) >= quiet
+	return e.driven() && !e.Now().Before(e.settles)
 }
 
-// Next is when a pass is due without any event: soon while disks settle or a step failed.
+// driven tells whether no driver is left that may find disks.
+func (e *Engine) driven() bool { return e.Drivers == nil || e.Drivers() }
+
+// Next is when a pass is due without any event: when the disks settle, unless drivers are awaited, whose end is an event; and
+// when a step that failed is to be tried again.
 func (e *Engine) Next(settled bool) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -186,8 +198,8 @@ func (e *Engine) Next(settled bool) time.Duration {
 		next = min(next, max(f.until.Sub(e.Now()), 0)+10*time.Millisecond)
 	}
 
-	if !settled {
-		next = min(next, 500*time.Millisecond)
+	if !settled && e.driven() {
+		next = min(next, max(e.settles.Sub(e.Now()), 0)+10*time.Millisecond)
 	}
 
 	return next

@@ -131,6 +131,38 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// Where the end of the drivers is known, it is what is waited for, and is an event.
+func TestSettleOnceDriversAreReady(t *testing.T) {
+	now, ready := time.Now(), false
+	f := &fake{disks: []disk.Disk{{Name: "vda", Size: 1 << 30}}}
+	e := &controllers.Engine{
+		System: f, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Drivers: func() bool { return ready },
+	}
+
+	for _, step := range []struct {
+		after          time.Duration
+		appears, ready bool
+		want           bool
+		next           time.Duration
+	}{
+		{0, false, false, false, time.Minute},
+		{time.Minute, true, false, false, time.Minute},
+		{50 * time.Millisecond, false, true, false, 160 * time.Millisecond},
+		{150 * time.Millisecond, false, true, true, time.Minute},
+		{time.Minute, false, true, true, time.Minute},
+	} {
+		now, ready = now.Add(step.after), step.ready
+		if step.appears {
+			f.disks = append(f.disks, disk.Disk{Name: "vdb", Size: 1 << 30})
+		}
+
+		view, err := e.Pass(t.Context(), nil)
+		if settled := e.Settled(view); err != nil || settled != step.want || e.Next(settled) != step.next {
+			t.Errorf("%+v: settled %v, next in %s, %v", step, settled, e.Next(settled), err)
+		}
+	}
+}
+
 // Nothing begins once the disks are closed.
 func TestClose(t *testing.T) {
 	e := &controllers.Engine{System: installed(), Log: slog.New(slog.DiscardHandler), Now: time.Now}

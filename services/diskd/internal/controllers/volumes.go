@@ -48,6 +48,8 @@ type Volumes struct {
 	config  *volume.Config
 	err     error
 	unsure  bool // configd did not answer
+	asked   time.Time
+	due     time.Time // the next pass, if nothing happens before
 }
 
 // Name implements controller.Controller.
@@ -78,11 +80,15 @@ func (c *Volumes) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 	defer timer.Stop()
 
 	for {
+		pass := true
+
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.EventCh():
+			c.asked = time.Time{} // configd has something to say
 		case <-timer.C:
+			pass = !time.Now().Before(c.due)
 		case <-c.Poke:
 			select {
 			case <-ctx.Done():
@@ -91,11 +97,11 @@ func (c *Volumes) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 			}
 		}
 
-		if err := c.reconcile(ctx, r); err != nil {
+		if err := c.reconcile(ctx, r, pass); err != nil {
 			return err
 		}
 
-		next := c.Engine.Next(c.Engine.Settled(c.View()))
+		next := time.Until(c.due)
 		if c.unsure {
 			next = min(next, askAgain)
 		}
@@ -113,13 +119,25 @@ func (c *Volumes) View() View {
 	return c.view
 }
 
-func (c *Volumes) reconcile(ctx context.Context, r controller.Runtime) error {
+// reconcile passes over the disks; without pass only if configd answers meanwhile.
+func (c *Volumes) reconcile(ctx context.Context, r controller.Runtime, pass bool) error {
 	if c.System.Scope.Empty() {
+		c.due = time.Now().Add(time.Hour)
+
 		return nil // a container: its storage is somebody else's
 	}
 
-	if err := c.readConfig(ctx, r); err != nil {
-		return err
+	// A configd that waits for STATE answers nothing: the disks are not kept waiting for it at every event.
+	if !c.unsure || time.Since(c.asked) >= askAgain {
+		if err := c.readConfig(ctx, r); err != nil {
+			return err
+		}
+
+		c.asked = time.Now()
+	}
+
+	if !pass && c.unsure {
+		return nil
 	}
 
 	view, err := c.Engine.Pass(ctx, c.config)
@@ -136,6 +154,7 @@ func (c *Volumes) reconcile(ctx context.Context, r controller.Runtime) error {
 	c.mu.Unlock()
 
 	c.tell(view.Out.Err)
+	c.due = time.Now().Add(c.Engine.Next(c.Engine.Settled(view)))
 
 	return c.publish(ctx, r, view)
 }
