@@ -33,20 +33,20 @@ func New(env *daemon.Env) error {
 	platform := platformOf(params)
 	onDisk := ownsDisks(env, platform.Platform)
 
+	publisher := publish.Publisher{State: env.Local()}
+
+	env.Redact(configres.MachineConfigType, publish.RedactConfig)
+
+	if err := errors.Join(publisher.Types(), publisher.Platform(platform)); err != nil {
+		return err
+	}
+
 	if onDisk {
 		awaitVolumes(env)
 	}
 
 	files, err := store.Open(env.StateDir)
 	if err != nil {
-		return err
-	}
-
-	publisher := publish.Publisher{State: env.Local()}
-
-	env.Redact(configres.MachineConfigType, publish.RedactConfig)
-
-	if err := errors.Join(publisher.Types(), publisher.Platform(platform)); err != nil {
 		return err
 	}
 
