@@ -36,7 +36,7 @@ const DiagnosticsAnnotation = "dactyl.dev/diagnostics"
 
 // Operations that fail are tried again after retryFirst, then at doubled times up to retryMax, and at every change.
 const (
-	retryFirst = time.Second
+	retryFirst = 250 * time.Millisecond
 	retryMax   = 30 * time.Second
 )
 
