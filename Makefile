@@ -30,7 +30,7 @@ APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc
        zstd:zstd debugfs:e2fsprogs
 
 .DEFAULT_GOAL := help
-.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet test unit fuzz e2e race bench clean \
+.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet test unit fuzz e2e race bench bench-vm clean \
         kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm
 
 help: ## list the targets
@@ -106,6 +106,9 @@ race: ## unit tests under the race detector
 
 bench: prepare build binaries ## print the table of speed and size
 	@cd tools && go run ./bench
+
+bench-vm: prepare build kernel initramfs ## print the table of virtual machines: medians of RUNS (3)
+	@cd tools && go run ./bench -vm -runs $(or $(RUNS),3)
 
 kernel: rootfs-builder ## _out/vmlinuz-ARCH: Debian's kernel, pinned in rootfs/kernel.yaml
 	@for a in $(ARCHES); do echo "==> $(OUT)/vmlinuz-$$a"; $(IMAGE) -arch $$a kernel || exit 1; done

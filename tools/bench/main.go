@@ -1,5 +1,6 @@
 // Command bench measures speed and size on a sandbox cluster of its own and prints one table. Every figure of the
 // gateway stands beside the same call made straight to the daemon's socket in the same run: compare the ratios.
+// With -vm it measures virtual machines instead: how long they boot and what they hold.
 package main
 
 import (
@@ -50,6 +51,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := flags.String("only", "", "run only these sections: memory, calls, resources, apply, restart, start, size")
 	settle := flags.Duration("settle", time.Minute, "time between the start of the cluster and the reading of its memory")
+	vms := flags.Bool("vm", false, "measure virtual machines, started with QEMU")
+	runs := flags.Int("runs", 3, "with -vm: how many machines the medians are of")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -59,6 +62,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 	defer removeHome()
 	t := &table{}
+	if *vms {
+		return errors.Join(virtual(ctx, t, max(*runs, 1), *settle), t.print(stdout))
+	}
 	measure := func(ctx context.Context, sections ...section) error {
 		for _, s := range sections {
 			if *only != "" && !strings.Contains(*only, s.name) {
@@ -85,15 +91,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 }
 
 // withCluster makes a cluster for the time of measuring.
-func withCluster(ctx context.Context, name, cidr string, controlPlanes, workers int, measure func(context.Context) error) (err error) {
+func withCluster(ctx context.Context, name, cidr string, controlPlanes, workers int, measure func(context.Context) error, more ...string) (err error) {
 	defer func() {
 		if r := outside.Dactylctl(context.WithoutCancel(ctx), "cluster", "destroy", "--name", name, "--force"); r.Err != nil {
 			err = errors.Join(err, fmt.Errorf("destroy the cluster: %s", r))
 		}
 	}()
 	fmt.Fprintf(os.Stderr, "bench: starting %d nodes\n", controlPlanes+workers)
-	r := outside.Dactylctl(ctx, "cluster", "create", "--name", name, "--cidr", cidr,
-		"--controlplanes", fmt.Sprint(controlPlanes), "--workers", fmt.Sprint(workers))
+	r := outside.Dactylctl(ctx, append([]string{"cluster", "create", "--name", name, "--cidr", cidr,
+		"--controlplanes", fmt.Sprint(controlPlanes), "--workers", fmt.Sprint(workers)}, more...)...)
 	if r.Err != nil {
 		return fmt.Errorf("%s", r)
 	}
