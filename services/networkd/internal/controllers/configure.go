@@ -40,6 +40,9 @@ const (
 	retryMax   = 30 * time.Second
 )
 
+// patientUntil is the pause that some ten seconds without an answer of configd come to.
+const patientUntil = 2 * time.Second
+
 // answerTimeout bounds the wait for configd.
 const answerTimeout = 2 * time.Second
 
@@ -182,7 +185,10 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 		problems = append(problems, lines(err)...)
 	}
 
-	c.tell(problems)
+	// While a machine starts, configd looks for the disks before it answers: that is told when it takes longer than usual.
+	if configErr == nil || c.retry >= patientUntil {
+		c.tell(problems)
+	}
 
 	err = c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: filesErr == nil}, snapshot, problems)
 

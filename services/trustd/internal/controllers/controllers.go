@@ -14,6 +14,8 @@ import (
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/resource/meta"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
@@ -149,6 +151,7 @@ func known[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id r
 func (e Env) each(ctx context.Context, r controller.Runtime, step func() error) error {
 	var (
 		backoff time.Duration
+		fails   int
 		last    string
 	)
 
@@ -177,18 +180,22 @@ func (e Env) each(ctx context.Context, r controller.Runtime, step func() error) 
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			backoff, last = 0, ""
+			backoff, fails, last = 0, 0, ""
 		default:
+			fails++
 			backoff = min(max(2*backoff, firstRetry), lastRetry)
 
-			// The same failure again is no news.
-			if err.Error() != last && !errors.Is(err, errNotYet) {
+			// The same failure again is no news, and neither is a configd that still looks for the disks.
+			if err.Error() != last && !errors.Is(err, errNotYet) && (fails > patientFails || status.Code(err) != codes.DeadlineExceeded) {
 				last = err.Error()
 				e.Log.Warn("secrets are not as they should be, trying again", "error", err)
 			}
 		}
 	}
 }
+
+// patientFails are the questions without an answer, some ten seconds of them, that go with a machine's start.
+const patientFails = 4
 
 const (
 	firstRetry = 250 * time.Millisecond

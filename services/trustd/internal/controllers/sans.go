@@ -34,6 +34,7 @@ func (*SANs) Inputs() []controller.Input {
 		reconcile.Input(secrets.NamespaceName, secrets.OSRootType, secrets.OSRootID),
 		reconcile.Input(network.NamespaceName, network.NodeAddressType, network.NodeAddressAccumulativeID),
 		reconcile.Input(network.NamespaceName, network.HostnameStatusType, network.HostnameID),
+		reconcile.MachineConfigInput(),
 	}
 }
 
@@ -44,9 +45,18 @@ func (*SANs) Outputs() []controller.Output {
 
 // Run until ctx ends.
 func (ctrl *SANs) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	start := time.Now()
+	// networkd waits for configd like this daemon: the time for it begins when configd has answered.
+	var start time.Time
 
 	return ctrl.each(ctx, r, func() error {
+		if start.IsZero() {
+			if _, err := machineConfig(ctx, r); err != nil {
+				return err
+			}
+
+			start = time.Now()
+		}
+
 		sans, complete, err := readSANs(ctx, r)
 		if err != nil {
 			return err
