@@ -60,6 +60,7 @@ func virtual(ctx context.Context, t *table, runs int, settle time.Duration) erro
 
 // imageSizes adds what `make image-sizes` tells of the image that was booted.
 func imageSizes(ctx context.Context, t *table) error {
+	fmt.Fprintln(os.Stderr, "bench: packing each part of the image alone")
 	r := outside.Run(ctx, "make", "-s", "-C", outside.Repository(), "image-sizes")
 	if r.Err != nil {
 		return fmt.Errorf("%s", r)
