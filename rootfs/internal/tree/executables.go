@@ -2,12 +2,17 @@ package tree
 
 import (
 	"bytes"
+	"debug/elf"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"io/fs"
+	"path"
 )
 
 // Executables describes every file that a kernel or a loader could run, one line each: programs, shared libraries and
-// scripts, whatever their mode, and links to programs. Kernel modules are not among them.
+// scripts, whatever their mode and name, and links to programs. Files that run as their owner or group are marked. Kernel
+// modules are not among them.
 func (t *Tree) Executables() ([]string, error) {
 	var lines []string
 
@@ -17,6 +22,14 @@ func (t *Tree) Executables() ([]string, error) {
 			kind, err := e.kind()
 			if err != nil {
 				return nil, fmt.Errorf("look at %s: %w", e.Path, err)
+			}
+
+			if kind == "" && e.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+				kind = "unknown"
+			}
+
+			if e.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+				kind = "setuid " + kind
 			}
 
 			if kind != "" {
@@ -30,21 +43,16 @@ func (t *Tree) Executables() ([]string, error) {
 	return lines, nil
 }
 
-// program tells whether a link stays in its directory, as links of multi-call programs do.
+// program tells whether a link points to a program, as those of multi-call programs do.
 func (t *Tree) program(e Entry) bool {
-	target, ok := t.entries[clean(parent(e.Path)+"/"+e.Link)]
-
-	return ok && target.Mode.IsRegular() && target.Mode&0o111 != 0
-}
-
-func parent(name string) string {
-	for i := len(name) - 1; i >= 0; i-- {
-		if name[i] == '/' {
-			return name[:i]
-		}
+	place := e.Link
+	if !path.IsAbs(place) {
+		place = path.Join(path.Dir(e.Path), place)
 	}
 
-	return ""
+	target, ok := t.entries[clean(place)]
+
+	return ok && target.Mode.IsRegular() && target.Mode&0o111 != 0
 }
 
 func (e Entry) kind() (string, error) {
@@ -54,7 +62,7 @@ func (e Entry) kind() (string, error) {
 	}
 	defer content.Close() //nolint:errcheck // only read
 
-	var head [4]byte
+	var head [18]byte
 
 	n, err := io.ReadFull(content, head[:])
 	if err != nil && n == 0 && err != io.EOF {
@@ -66,13 +74,19 @@ func (e Entry) kind() (string, error) {
 	switch {
 	case bytes.HasPrefix(start, []byte("#!")):
 		return "script", nil
-	case bytes.Equal(start, []byte("\x7fELF")) && e.Mode&0o111 != 0:
+	case bytes.HasPrefix(start, []byte(elf.ELFMAG)) && e.Mode&0o111 != 0:
 		return "program", nil
-	case bytes.Equal(start, []byte("\x7fELF")) && !bytes.HasSuffix([]byte(e.Path), []byte(".ko")):
+	case bytes.HasPrefix(start, []byte(elf.ELFMAG)) && !relocatable(start):
 		return "library", nil
 	case e.Mode&0o111 != 0:
 		return "unknown", nil
 	}
 
 	return "", nil
+}
+
+// relocatable tells kernel modules, which only the kernel links, by the type in the header. Our architectures are
+// little-endian.
+func relocatable(header []byte) bool {
+	return len(header) == 18 && elf.Type(binary.LittleEndian.Uint16(header[16:])) == elf.ET_REL
 }

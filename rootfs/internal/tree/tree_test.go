@@ -44,7 +44,8 @@ func paths(t *tree.Tree) []string {
 }
 
 func TestExecutablesAreFoundWhateverTheirModeAndName(t *testing.T) {
-	elf := []byte("\x7fELF")
+	elf := []byte("\x7fELF............\x03\x00")
+	module := []byte("\x7fELF............\x01\x00")
 	fs := tree.New()
 	fs.Data("/usr/bin/dactyl", elf, 0o755)
 	fs.Link("/usr/bin/init", "dactyl")
@@ -52,7 +53,11 @@ func TestExecutablesAreFoundWhateverTheirModeAndName(t *testing.T) {
 	fs.Data("/usr/lib/libc.so.6", elf, 0o644)
 	fs.Data("/usr/share/hidden", []byte("#!/bin/sh\n"), 0o644)
 	fs.Data("/usr/share/odd", []byte("?"), 0o711)
-	fs.Data("/usr/lib/modules/6/veth.ko", elf, 0o644)
+	fs.Data("/usr/lib/modules/6/veth.ko", module, 0o644)
+	fs.Data("/usr/lib/modules/6/shell.ko", elf, 0o644)
+	fs.Data("/usr/bin/su", elf, os.ModeSetuid|0o755)
+	fs.Link("/usr/bin/absolute", "/usr/bin/dactyl")
+	fs.Link("/usr/sbin/above", "../bin/dactyl")
 	fs.Data("/etc/hosts", []byte("127.0.0.1 localhost\n"), 0o644)
 	fs.Data("/etc/empty", nil, 0o644)
 
@@ -62,8 +67,9 @@ func TestExecutablesAreFoundWhateverTheirModeAndName(t *testing.T) {
 	}
 
 	want := []string{
-		"program /usr/bin/dactyl", "link /usr/bin/init -> dactyl", "library /usr/lib/libc.so.6",
-		"script /usr/share/hidden", "unknown /usr/share/odd",
+		"link /usr/bin/absolute -> /usr/bin/dactyl", "program /usr/bin/dactyl", "link /usr/bin/init -> dactyl",
+		"setuid program /usr/bin/su", "library /usr/lib/libc.so.6", "library /usr/lib/modules/6/shell.ko",
+		"link /usr/sbin/above -> ../bin/dactyl", "script /usr/share/hidden", "unknown /usr/share/odd",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("executables are %q, want %q", got, want)
