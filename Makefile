@@ -7,9 +7,9 @@ ALONE   := etcdd
 MODULES := proto services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) rootfs tools
 
 TAG   ?= v1.8.0-dactyl.1
-SHA   ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
-BUILT ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
-EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SHA   := $(or $(SHA),$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown))
+BUILT := $(or $(BUILT),$(shell git log -1 --format=%cI 2>/dev/null || echo unknown))
+EPOCH := $(or $(EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
 VERSION := $(MODULE)/services/kit/version
 LDFLAGS := -s -w -X $(VERSION).Tag=$(TAG) -X $(VERSION).SHA=$(SHA) -X $(VERSION).Built=$(BUILT)
 BUILD := CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
