@@ -75,6 +75,12 @@ func Enter() (*Machine, error) {
 	m.Console = kmsg.Open(kernelLog, os.Stderr, debug)
 	m.Console.Say("init starts on platform %s", parameters.Last(cmdline.Platform))
 
+	if permit.Check() == nil {
+		if err := kernel.SaveMemory("/"); err != nil {
+			m.Console.Say("%v", err)
+		}
+	}
+
 	// Should init itself crash, the kernel reboots: it gets no chance to do so.
 	if !parameters.Has(cmdline.Panic) {
 		delay, _ := kernel.PanicDelay(parameters)

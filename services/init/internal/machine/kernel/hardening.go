@@ -1,4 +1,4 @@
-// Package kernel checks what the boot loader told the kernel.
+// Package kernel checks what the boot loader told the kernel, and tells it what a distribution leaves open.
 package kernel
 
 import (
