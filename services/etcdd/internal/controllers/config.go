@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/safe"
@@ -19,6 +20,11 @@ import (
 type Config struct {
 	// Missing hears what is wrong with the configuration.
 	Missing func(string)
+
+	// The arguments that the engine was asked about, and its answer.
+	args   map[string]string
+	asked  bool
+	answer error
 }
 
 // Name is the owner of the outputs.
@@ -50,7 +56,7 @@ func (c *Config) step(ctx context.Context, r controller.Runtime) error {
 
 	made := spec.Config(parsed)
 	// A wrong argument must not stop a member that runs with the last right ones.
-	if err = engine.CheckArgs(made.ExtraArgs); err != nil {
+	if err = c.check(made.ExtraArgs); err != nil {
 		err = fmt.Errorf("cluster.etcd.extraArgs: %w", err)
 		c.Missing(err.Error())
 
@@ -62,4 +68,13 @@ func (c *Config) step(ctx context.Context, r controller.Runtime) error {
 
 		return nil
 	})
+}
+
+// check asks the engine about arguments that differ from those of the last time.
+func (c *Config) check(args map[string]string) error {
+	if !c.asked || !maps.Equal(c.args, args) {
+		c.asked, c.args, c.answer = true, maps.Clone(args), engine.CheckArgs(args)
+	}
+
+	return c.answer
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -94,7 +95,8 @@ var gates = map[string]string{
 	"experimental-txn-mode-write-with-shared-buffer": "TxnModeWriteWithSharedBuffer",
 }
 
-// CheckArgs reports an argument that etcd does not know, cannot read, or that is not the configuration's to set.
+// CheckArgs reports an argument that etcd does not know, cannot read, or that is not the configuration's to set. It sets the
+// timeouts of raft's connections also for a member that runs: check only arguments that are new.
 func CheckArgs(args map[string]string) error {
 	cfg := embed.NewConfig()
 	_, err := parseArgs(cfg, args)
@@ -161,7 +163,14 @@ func (s Settings) tls(info transport.TLSInfo, cert, key string) transport.TLSInf
 	return info
 }
 
+// parsing lets one parse at a time write the package variables that etcd binds two of its flags to (raft-read-timeout,
+// raft-write-timeout).
+var parsing sync.Mutex
+
 func parseArgs(cfg *embed.Config, args map[string]string) (*flag.FlagSet, error) {
+	parsing.Lock()
+	defer parsing.Unlock()
+
 	set := flag.NewFlagSet("etcd", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 
