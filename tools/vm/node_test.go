@@ -200,9 +200,17 @@ func (n *node) awaitConsole(t testing.TB, mark int, text string) string {
 	return found
 }
 
-// etcdctl asks the node's etcd with the ordinary client, as its admin.
+// etcdctl asks the node's etcd with the ordinary client, as its admin, once it serves: a machine runs before its member does.
 func (n *node) etcdctl(t testing.TB, args ...string) string {
 	t.Helper()
+	kittest.AwaitNoError(t, bootLimit, func() error {
+		if r := n.try(t, "etcd", "status"); r.Err != nil {
+			return fmt.Errorf("etcd of %s: %s", n.Name, r)
+		}
+
+		return nil
+	})
+
 	pki := outside.EtcdPKI(t, n.Address, func(path string) string { return n.ctl(t, "read", path) })
 
 	return outside.Must(t, outside.Run(t.Context(), "etcdctl", append(pki, args...)...))

@@ -249,9 +249,7 @@ func (p *powerCuts) check(t *testing.T, all bool) {
 
 	p.quiet(t)
 
-	if !strings.Contains(p.node.console(t, p.console), "the boot before ended with power cut") {
-		t.Errorf("after cut %d the console does not tell of a power cut", p.cuts)
-	}
+	p.node.awaitConsole(t, p.console, "the boot before ended with power cut")
 
 	if t.Failed() {
 		t.FailNow()

@@ -37,7 +37,7 @@ func TestMaintenanceToRunning(t *testing.T) {
 		if out := n.ctl(t, "version"); strings.Count(out, "NODE:") != 1 {
 			t.Errorf("version of %s:\n%s", n.Name, out)
 		}
-		n.ctl(t, "meta", "write", "0x0a", "of "+n.Name)
+		n.ctl(t, "meta", "write", "0x0c", "of "+n.Name)
 	}
 	c.nodes[0].etcdctl(t, "put", "vm", "before")
 
