@@ -19,7 +19,7 @@ func keptBy(t *testing.T, n *node) kept {
 	k := kept{
 		identity: strings.TrimSpace(n.ctl(t, "get", "identities", "-o", "jsonpath={.spec.nodeId}")),
 		config:   hex.EncodeToString(sum[:]),
-		meta:     strings.TrimSpace(n.ctl(t, "get", "metakeys", "0x0a", "-o", "jsonpath={.spec.value}")),
+		meta:     strings.TrimSpace(n.ctl(t, "get", "metakeys", "0x0c", "-o", "jsonpath={.spec.value}")),
 	}
 	if n.Type == "controlplane" {
 		k.etcd = strings.TrimSpace(n.etcdctl(t, "get", "--print-value-only", "vm"))
