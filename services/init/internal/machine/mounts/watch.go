@@ -14,11 +14,16 @@ import (
 const pollMillis = 2000
 
 // Watch calls changed with what is mounted, at once and after every change, until ctx ends.
-func Watch(ctx context.Context, changed func([]Entry)) error {
-	f, err := os.Open(mountinfo)
+func Watch(ctx context.Context, changed func([]Entry)) error { return watch(ctx, mountinfo, changed) }
+
+func watch(ctx context.Context, path string, changed func([]Entry)) error {
+	// Not os.Open: Go's own poller would take the file, and a change that it is told of is not told again.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("watch mounts: %w", err)
+		return fmt.Errorf("watch mounts: open %s: %w", path, err)
 	}
+
+	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
 
 	for ctx.Err() == nil {
@@ -31,7 +36,7 @@ func Watch(ctx context.Context, changed func([]Entry)) error {
 
 		// The kernel marks a change as exceptional data.
 		for n := 0; n == 0 && ctx.Err() == nil; {
-			n, err = unix.Poll([]unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}, pollMillis)
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, pollMillis)
 			if err != nil && !errors.Is(err, unix.EINTR) {
 				return fmt.Errorf("watch mounts: %w", err)
 			}
