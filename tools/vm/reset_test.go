@@ -18,7 +18,7 @@ import (
 func TestReset(t *testing.T) {
 	c := start(t)
 	n := c.nodes[0]
-	n.ctl(t, "meta", "write", "0x0a", "kept")
+	n.ctl(t, "meta", "write", "0x0c", "kept")
 	n.etcdctl(t, "put", "vm", "before")
 
 	before, boot := keptBy(t, n), n.bootID(t)
@@ -85,7 +85,7 @@ func TestLongResetOfUserDisks(t *testing.T) {
 	flags := []string{"--extra-disks", "2", "--extra-disks-size", "1024", "--config-patch", userDisk}
 	c := start(t, flags...)
 	n := c.nodes[0]
-	n.ctl(t, "meta", "write", "0x0a", "kept")
+	n.ctl(t, "meta", "write", "0x0c", "kept")
 	n.etcdctl(t, "put", "vm", "before")
 	n.awaitVolumes(t, "/dev/vdb-1", "/dev/vdb-2")
 
@@ -117,7 +117,7 @@ func TestLongResetOfUserDisks(t *testing.T) {
 	t.Run("STATE", func(t *testing.T) {
 		n.reset(t, "back, in maintenance mode", "--graceful=false", "--reboot", "--system-labels-to-wipe=STATE")
 
-		if out := n.insecure(t, "get", "metakeys", "0x0a", "-o", "jsonpath={.spec.value}"); out != "kept\n" {
+		if out := n.insecure(t, "get", "metakeys", "0x0c", "-o", "jsonpath={.spec.value}"); out != "kept\n" {
 			t.Errorf("META is %q", out)
 		}
 	})
