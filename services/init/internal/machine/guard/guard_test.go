@@ -19,16 +19,16 @@ func TestDecide(t *testing.T) {
 		facts Facts
 		want  string
 	}{
-		"metal":                {machine, ""},
-		"nocloud":              {with(func(f *Facts) { f.Platform = "nocloud" }), ""},
-		"a process of a host":  {with(func(f *Facts) { f.PID = 4711 }), "PID is 4711"},
-		"PID 1 of a sandbox":   {with(func(f *Facts) { f.PIDNamespace = 4026532300 }), "PID namespace"},
-		"no /proc":             {with(func(f *Facts) { f.PIDNamespace = 0 }), "PID namespace"},
-		"not root":             {with(func(f *Facts) { f.UID = 1000 }), "user is 1000"},
-		"marked container":     {with(func(f *Facts) { f.Marked = true }), "container"},
-		"platform container":   {with(func(f *Facts) { f.Platform = "container" }), `"container"`},
-		"no platform":          {with(func(f *Facts) { f.Platform = "" }), `""`},
-		"another platform":     {with(func(f *Facts) { f.Platform = "aws" }), ""},
+		"metal":               {machine, ""},
+		"nocloud":             {with(func(f *Facts) { f.Platform = "nocloud" }), ""},
+		"a process of a host": {with(func(f *Facts) { f.PID = 4711 }), "PID is 4711"},
+		"PID 1 of a sandbox":  {with(func(f *Facts) { f.PIDNamespace = 4026532300 }), "PID namespace"},
+		"no /proc":            {with(func(f *Facts) { f.PIDNamespace = 0 }), "PID namespace"},
+		"not root":            {with(func(f *Facts) { f.UID = 1000 }), "user is 1000"},
+		"marked container":    {with(func(f *Facts) { f.Marked = true }), "container"},
+		"platform container":  {with(func(f *Facts) { f.Platform = "container" }), `"container"`},
+		"no platform":         {with(func(f *Facts) { f.Platform = "" }), `""`},
+		"another platform":    {with(func(f *Facts) { f.Platform = "aws" }), ""},
 	} {
 		err := Decide(test.facts)
 
