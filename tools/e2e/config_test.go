@@ -67,6 +67,8 @@ func TestKillConfigdWhileApplying(t *testing.T) {
 	old := storedConfig(t, node)
 	restore(t, node, old)
 	for i := range applies {
+		// init gives up what is killed five times just as it serves; making the next configuration is time enough.
+		awaitServing(t, node, "configd")
 		next := withLabel(t, old, fmt.Sprint(i))
 		pid := awaitPID(t, namespace, "configd")
 		applied := make(chan error, 1)
@@ -92,6 +94,16 @@ func TestKillConfigdWhileApplying(t *testing.T) {
 	if got := storedConfig(t, node); got != old {
 		t.Errorf("the node came up with another configuration after %s", restarts)
 	}
+}
+
+func awaitServing(t *testing.T, node, daemon string) {
+	t.Helper()
+	kittest.AwaitNoError(t, time.Minute, func() error {
+		if r := outside.Dactylctl(t.Context(), "-n", node, "service", daemon); !strings.Contains(r.Stdout, "STATE    Running") {
+			return fmt.Errorf("%s does not serve: %s", daemon, r)
+		}
+		return nil
+	})
 }
 
 func TestTryReverts(t *testing.T) {

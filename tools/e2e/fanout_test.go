@@ -101,3 +101,19 @@ func TestAbsentDaemonIsNamed(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 }
+
+// TestStoppedDaemonIsNamed: who asks a daemon that was stopped is told at once, and served once it is started again.
+func TestStoppedDaemonIsNamed(t *testing.T) {
+	ctl(t, "-n", worker, "get", "addresses")
+	ctl(t, "-n", worker, "service", "networkd", "stop")
+	start := time.Now()
+	r := outside.Dactylctl(t.Context(), "-n", worker, "get", "addresses")
+	if r.Code == 0 || !strings.Contains(r.Stderr, "networkd was stopped or given up on this node; see: service networkd") {
+		t.Errorf("networkd's absence is not named: %s", r)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+	ctl(t, "-n", worker, "service", "networkd", "start")
+	ctl(t, "-n", worker, "get", "addresses")
+}

@@ -19,6 +19,10 @@ import (
 // MaxMessage bounds a message in both directions: the largest are machine configurations and lists of files.
 const MaxMessage = 32 << 20
 
+// Stopped ends the name of the empty file that init puts beside a daemon's socket while the daemon does not start by itself,
+// because it was stopped or given up: NAME.sock.stopped.
+const Stopped = ".stopped"
+
 // Socket makes a connection to a daemon's socket. It is opened by the first call.
 func Socket(path string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return grpc.NewClient("unix:"+path, append(Options(), opts...)...)

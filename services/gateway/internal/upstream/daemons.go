@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
+	"github.com/dactyl-os/dactyl/services/kit/dial"
 )
 
 // A restarting daemon is back in well under a second; one that crashes again and again is parked by init in about this.
@@ -56,7 +57,7 @@ func (d *Daemons) Get(name string) (*Conn, error) {
 
 	socket := filepath.Join(d.runDir, name+".sock")
 
-	if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
+	if !exists(socket) {
 		return nil, absent(name)
 	}
 
@@ -139,10 +140,8 @@ func (w *waiter) await(ctx context.Context) error {
 			w.cc.Connect()
 		}
 
-		if state == connectivity.TransientFailure && !w.seen.Load() {
-			if _, err := os.Stat(w.socket); errors.Is(err, fs.ErrNotExist) {
-				return absent(w.name)
-			}
+		if err := w.missing(state); err != nil {
+			return err
 		}
 
 		if w.cc.WaitForStateChange(bounded, state) {
@@ -161,8 +160,26 @@ func (w *waiter) await(ctx context.Context) error {
 	return nil
 }
 
+// missing tells a daemon that does not come from one that restarts.
+func (w *waiter) missing(state connectivity.State) error {
+	switch {
+	case exists(w.socket + dial.Stopped):
+		return status.Errorf(codes.FailedPrecondition, "%s was stopped or given up on this node; see: service %s", w.name, w.name)
+	case !w.seen.Load() && state == connectivity.TransientFailure && !exists(w.socket):
+		return absent(w.name)
+	default:
+		return nil
+	}
+}
+
 func absent(name string) error {
-	return status.Errorf(codes.Unimplemented, "%s does not run on this node", name)
+	return status.Errorf(codes.Unimplemented, "%s does not run on this node; see: service %s", name, name)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 const (

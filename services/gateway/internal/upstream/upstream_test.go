@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
+	"github.com/dactyl-os/dactyl/services/kit/dial"
 )
 
 const hostname = "/machine.MachineService/Hostname"
@@ -95,6 +98,45 @@ func TestCallsWaitForADaemonThatRestarts(t *testing.T) {
 
 	if err := <-waiting; err != nil {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestDaemonThatWasStopped(t *testing.T) {
+	dir := t.TempDir()
+	daemons := upstream.NewDaemons(dir)
+	t.Cleanup(daemons.Close)
+
+	server := serve(t, dir, "hostd")
+
+	conn, err := daemons.Get("hostd")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := invoke(bounded(t, 5*time.Second), conn, true); err != nil {
+		t.Fatal(err)
+	}
+
+	server.Stop()
+
+	marked := filepath.Join(dir, "hostd.sock"+dial.Stopped)
+	if err := os.WriteFile(marked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	err = invoke(bounded(t, 5*time.Second), conn, true)
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "hostd was stopped or given up on this node; see: service hostd") {
+		t.Errorf("got %v", err)
+	}
+
+	if err := os.Remove(marked); err != nil {
+		t.Fatal(err)
+	}
+
+	serve(t, dir, "hostd")
+
+	if err := invoke(bounded(t, 5*time.Second), conn, true); err != nil {
+		t.Errorf("after its start: %v", err)
 	}
 }
 

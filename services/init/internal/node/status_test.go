@@ -13,7 +13,8 @@ type noRunner struct{}
 
 func (noRunner) Start(string, int, func(string), func(supervise.Exit)) (int, error) { return 1, nil }
 
-func (noRunner) Withdraw(string) {}
+func (noRunner) Withdraw(string)    {}
+func (noRunner) MarkStopped(string) {}
 
 func (noRunner) Signal(string, syscall.Signal, bool) {}
 

@@ -20,6 +20,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/init/internal/logring"
 	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
+	"github.com/dactyl-os/dactyl/services/kit/dial"
 )
 
 const (
@@ -165,6 +166,10 @@ func (r *Runner) Start(service string, _ int, ready func(version string), exited
 		return 0, fmt.Errorf("put socket back: %w", err)
 	}
 
+	if err := os.Remove(r.socket(service) + dial.Stopped); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("let callers wait: %w", err)
+	}
+
 	pipes, err := openPipes()
 	if err != nil {
 		return 0, err
@@ -207,14 +212,21 @@ func (r *Runner) Start(service string, _ int, ready func(version string), exited
 	return pid, nil
 }
 
+func (r *Runner) socket(service string) string { return filepath.Join(r.runDir, service+".sock") }
+
 // withdrawn is put behind the name of a socket that callers shall not find.
 const withdrawn = ".withdrawn"
-
-func (r *Runner) socket(service string) string { return filepath.Join(r.runDir, service+".sock") }
 
 // Withdraw moves a daemon's socket out of the way, open as it is, until the daemon is started.
 func (r *Runner) Withdraw(service string) {
 	_ = os.Rename(r.socket(service), r.socket(service)+withdrawn) //nolint:errcheck // there was none
+}
+
+// MarkStopped tells callers that a daemon does not come back by itself, until it is started.
+func (r *Runner) MarkStopped(service string) {
+	if err := os.WriteFile(r.socket(service)+dial.Stopped, nil, 0o644); err != nil {
+		fmt.Fprintf(r.console, "init: mark %s as stopped: %v\n", service, err)
+	}
 }
 
 // Signal sends a signal to a daemon's process or to all it has started.

@@ -17,6 +17,8 @@ type Runner interface {
 	Signal(service string, signal syscall.Signal, group bool)
 	// Withdraw takes the service's socket from callers until the next Start.
 	Withdraw(service string)
+	// MarkStopped tells callers that the service stays away until the next Start.
+	MarkStopped(service string)
 }
 
 // Request is what a client may ask of a service: Core's Start, Stop or Restart. The sentence is the answer.
@@ -101,6 +103,8 @@ func (l *Loop) carryOut() {
 				l.runner.Signal(e.Service, e.Signal, e.Group)
 			case Withdraw:
 				l.runner.Withdraw(e.Service)
+			case MarkStopped:
+				l.runner.MarkStopped(e.Service)
 			}
 		}
 	}

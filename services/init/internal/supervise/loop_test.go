@@ -52,6 +52,13 @@ func (f *fakeRunner) Withdraw(service string) {
 	f.did = append(f.did, "withdraw "+service)
 }
 
+func (f *fakeRunner) MarkStopped(service string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	f.did = append(f.did, "mark "+service)
+}
+
 func (f *fakeRunner) done() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -71,6 +71,12 @@ type Withdraw struct {
 	Service string
 }
 
+// MarkStopped asks to tell callers that a service does not start by itself. Its socket stays: who reads its resources goes
+// on waiting, as if it restarted.
+type MarkStopped struct {
+	Service string
+}
+
 // Signal asks for a signal to a service's process, or to all it has started.
 type Signal struct {
 	Service string

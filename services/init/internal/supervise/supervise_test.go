@@ -58,6 +58,10 @@ func (r *rig) settle() {
 				r.Launched(r.now, e.Service, e.Run, 100+e.Run)
 			case supervise.Signal:
 				r.said = append(r.said, fmt.Sprintf("> %s %s group=%v", e.Service, e.Signal, e.Group))
+			case supervise.Withdraw:
+				r.said = append(r.said, fmt.Sprintf("> %s withdrawn", e.Service))
+			case supervise.MarkStopped:
+				r.said = append(r.said, fmt.Sprintf("> %s marked", e.Service))
 			}
 		}
 	}
@@ -140,6 +144,7 @@ func TestWaitsForTheConfiguration(t *testing.T) {
 	r.expect(
 		"etcdd Skipped: Not needed: this node is not a control plane",
 		"member Preparing: Handing over sockets, log and limits",
+		"> etcdd withdrawn",
 		"member Starting: Started as PID 101, not serving yet")
 
 	if got := r.Start(r.now, "etcdd"); got != `Service "etcdd" is not needed on this node` {
@@ -189,8 +194,8 @@ func TestCrashLoopBacksOffAndParks(t *testing.T) {
 	}
 
 	r.exit("a", "exit status 2", "panic: boom", "goroutine 1")
-	r.expect("a Failed: Parked after 5 crashes within 5.3s (exit status 2); start it again with `service a start`" +
-		"; its last log lines:\n\tpanic: boom\n\tgoroutine 1")
+	r.expect("a Failed: Parked after 5 crashes within 5.3s (exit status 2); start it again with `service a start`"+
+		"; its last log lines:\n\tpanic: boom\n\tgoroutine 1", "> a marked")
 	r.pass(time.Hour)
 	r.expect()
 
@@ -222,13 +227,13 @@ func TestRestartPolicies(t *testing.T) {
 	r.said = nil
 
 	r.exit("never", "exit status 1", "bad")
-	r.expect("never Failed: PID 101 ended (exit status 1); its last log lines:\n\tbad")
+	r.expect("never Failed: PID 101 ended (exit status 1); its last log lines:\n\tbad", "> never marked")
 	r.exit("once", "exit status 1")
 	r.expect("once Failed: PID 101 ended by itself (exit status 1), restarting at once",
 		"once Preparing: Handing over sockets, log and limits", "once Starting: Started as PID 102, not serving yet")
 	r.exit("once", "exit status 0")
 	r.expect("once Finished: PID 102 ended (exit status 0)",
-		"after Preparing: Handing over sockets, log and limits", "after Starting: Started as PID 101, not serving yet")
+		"after Preparing: Handing over sockets, log and limits", "> once marked", "after Starting: Started as PID 101, not serving yet")
 }
 
 func TestStopAllGoesInReverseAndKills(t *testing.T) {
@@ -293,7 +298,7 @@ func TestRequests(t *testing.T) {
 	r.Stop(r.now, "a")
 	r.settle()
 	r.exit("a", "exit status 0")
-	r.expect("a Stopping: Stopping PID 102: asked to", "> a terminated group=false", "a Finished: Stopped (exit status 0)")
+	r.expect("a Stopping: Stopping PID 102: asked to", "> a terminated group=false", "a Finished: Stopped (exit status 0)", "> a marked")
 	r.pass(time.Minute)
 	r.expect()
 

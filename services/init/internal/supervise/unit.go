@@ -142,6 +142,10 @@ func (c *Core) Exited(now time.Time, service string, run int, exit Exit) {
 		c.crash(u, now, exit, settled)
 	}
 
+	if !u.wanted && !c.stopping {
+		c.effect(MarkStopped{Service: service})
+	}
+
 	c.evaluate(now)
 }
 
@@ -233,6 +237,7 @@ func (c *Core) Stop(now time.Time, service string) string {
 
 	if u.state == Waiting {
 		c.event(u, now, Finished, "Stopped before it could start")
+		c.effect(MarkStopped{Service: service})
 	}
 
 	return fmt.Sprintf("Service %q was not running", service)
