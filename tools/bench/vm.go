@@ -11,11 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cosi-project/runtime/pkg/safe"
+	"github.com/cosi-project/runtime/pkg/state"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/proto/resource/perf"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 	"github.com/dactyl-os/dactyl/tools/internal/cluster"
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
@@ -39,7 +42,7 @@ const (
 type boots struct {
 	kernel, maintenance, running time.Duration
 	warmKernel, warmAPI          time.Duration
-	used                         uint64             // bytes
+	waiting, used                uint64             // bytes, in maintenance mode and with etcd
 	memory                       map[string]float64 // bytes by daemon
 	cost                         map[string]float64 // seconds until the maintenance API by daemon
 }
@@ -60,7 +63,7 @@ func bootOnce(ctx context.Context, settle time.Duration) (b boots, err error) {
 		}
 
 		m := vm{Machine: c.Machines()[0], config: filepath.Join(home, ".dactyl", "clusters", vmCluster, "nodes", c.Machines()[0].Name, "config.yaml")}
-		for _, step := range []func(context.Context, *boots) error{m.first, m.configure, m.idle(settle), m.warm} {
+		for _, step := range []func(context.Context, *boots) error{m.first, m.waiting(settle), m.configure, m.idle(settle), m.warm} {
 			if err := step(ctx, &b); err != nil {
 				return errors.Join(err, m.keepConsole())
 			}
@@ -160,24 +163,49 @@ func (m vm) configure(ctx context.Context, b *boots) error {
 	return err
 }
 
-// idle lets the machine be and reads what memory it uses.
+// waiting lets the machine be in maintenance mode, as the reference system was measured, and reads what memory it uses.
+func (m vm) waiting(settle time.Duration) func(context.Context, *boots) error {
+	return func(ctx context.Context, b *boots) error {
+		c, err := client.Open(client.Options{Insecure: true, Endpoints: []string{m.Address}})
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+
+		b.waiting, err = usedAfter(ctx, settle, c)
+
+		return err
+	}
+}
+
+// usedAfter is the memory in bytes that a machine uses after a while, page cache not counted. Its last half minute may be
+// missing: that is how often a machine publishes it.
+func usedAfter(ctx context.Context, settle time.Duration, c *client.Client) (uint64, error) {
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(settle):
+	}
+
+	memory, err := safe.StateGetByID[*perf.Memory](ctx, state.WrapCore(c.State), perf.MemoryID)
+	if err != nil {
+		return 0, fmt.Errorf("read memory: %w", err)
+	}
+
+	return (memory.TypedSpec().MemTotal - memory.TypedSpec().MemAvailable) << 10, nil
+}
+
+// idle lets the machine run and reads what memory it uses, and which daemon.
 func (m vm) idle(settle time.Duration) func(context.Context, *boots) error {
 	return func(ctx context.Context, b *boots) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(settle):
-		}
-
 		c, err := m.Client()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
 
-		info, err := c.Machine.Memory(ctx, &emptypb.Empty{})
-		if err != nil {
-			return fmt.Errorf("read memory: %w", err)
+		if b.used, err = usedAfter(ctx, settle, c); err != nil {
+			return err
 		}
 
 		stats, err := c.Machine.Stats(ctx, &machine.StatsRequest{Namespace: "system"})
@@ -185,8 +213,7 @@ func (m vm) idle(settle time.Duration) func(context.Context, *boots) error {
 			return fmt.Errorf("read statistics: %w", err)
 		}
 
-		memory := info.GetMessages()[0].GetMeminfo()
-		b.used, b.memory = (memory.GetMemtotal()-memory.GetMemavailable())<<10, map[string]float64{}
+		b.memory = map[string]float64{}
 		for _, s := range stats.GetMessages()[0].GetStats() {
 			b.memory[s.GetName()] = float64(s.GetMemoryUsage())
 		}
