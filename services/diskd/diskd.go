@@ -25,6 +25,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/operators"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 // DisksEnv names the disks (/dev/loop3,/dev/loop4) of a daemon that does not run a machine of its own. Without it there
@@ -39,7 +40,7 @@ func New(env *daemon.Env) error {
 	}
 
 	system := &block.System{
-		Log: env.Log, Dev: "/dev", Sys: "/sys", Mountinfo: "/proc/self/mountinfo", Root: env.Root,
+		Log: env.Log, Dev: "/dev", Sys: "/sys", Mountinfo: mountinfo.Path, Root: env.Root,
 		Scope: scope(env, parameters.Last(cmdline.Platform)),
 	}
 	engine := &controllers.Engine{System: system, Log: env.Log, Settle: settleTime(parameters), Now: time.Now}

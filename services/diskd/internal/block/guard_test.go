@@ -14,6 +14,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/block/blocktest"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/plan"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 func TestMain(m *testing.M) { os.Exit(blocktest.Main(m)) }
@@ -22,7 +23,7 @@ func system(t *testing.T, scope block.Scope) *block.System {
 	t.Helper()
 
 	return &block.System{
-		Log: slog.New(slog.DiscardHandler), Dev: "/dev", Sys: "/sys", Mountinfo: "/proc/self/mountinfo", Root: t.TempDir(), Scope: scope,
+		Log: slog.New(slog.DiscardHandler), Dev: "/dev", Sys: "/sys", Mountinfo: mountinfo.Path, Root: t.TempDir(), Scope: scope,
 	}
 }
 

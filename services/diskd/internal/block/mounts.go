@@ -11,24 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
-// Mounted is a line of mountinfo.
-type Mounted struct {
-	Dev, Source, Target, Type string
-	Options                   []string
-}
-
 // mounts gives the mount of each device, by its number; the first where a device is mounted more than once.
-func (s *System) mounts() (map[string]Mounted, error) {
+func (s *System) mounts() (map[string]mountinfo.Mount, error) {
 	data, err := os.ReadFile(s.Mountinfo)
 	if err != nil {
 		return nil, fmt.Errorf("read mounts: %w", err)
 	}
 
-	out := map[string]Mounted{}
+	out := map[string]mountinfo.Mount{}
 
-	for _, m := range parseMountinfo(string(data)) {
+	for _, m := range mountinfo.Parse(string(data)) {
 		if _, seen := out[m.Dev]; !seen {
 			out[m.Dev] = m
 		}
@@ -45,10 +40,10 @@ func (s *System) MountsOver(parts []disk.Part) ([]string, error) {
 		return nil, fmt.Errorf("read mounts: %w", err)
 	}
 
-	return mountsOver(parseMountinfo(string(data)), parts), nil
+	return mountsOver(mountinfo.Parse(string(data)), parts), nil
 }
 
-func mountsOver(all []Mounted, parts []disk.Part) []string {
+func mountsOver(all []mountinfo.Mount, parts []disk.Part) []string {
 	var out []string
 
 	for _, m := range all {
@@ -65,30 +60,8 @@ func mountsOver(all []Mounted, parts []disk.Part) []string {
 	return out
 }
 
-// parseMountinfo reads proc_pid_mountinfo(5).
-func parseMountinfo(text string) []Mounted {
-	var out []Mounted
-
-	for line := range strings.Lines(text) {
-		left, right, found := strings.Cut(strings.TrimSpace(line), " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-
-		if found && len(l) >= 6 && len(r) >= 2 {
-			out = append(out, Mounted{
-				Dev: l[2], Target: unescape(l[4]), Options: strings.Split(l[5], ","), Type: r[0], Source: unescape(r[1]),
-			})
-		}
-	}
-
-	return out
-}
-
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
-}
-
 // MountOf tells how a device is mounted; false when it is not.
-func (s *System) MountOf(major, minor int) (Mounted, bool) {
+func (s *System) MountOf(major, minor int) (mountinfo.Mount, bool) {
 	all, err := s.mounts()
 	m, ok := all[devno(major, minor)]
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 // System is the machine's disks and mounts.
@@ -94,7 +95,7 @@ func (s *System) Disks() ([]disk.Disk, error) {
 }
 
 // look reads what the disk holds.
-func (s *System) look(d *disk.Disk, mounts map[string]Mounted) error {
+func (s *System) look(d *disk.Disk, mounts map[string]mountinfo.Mount) error {
 	f, err := os.Open(d.Path)
 	if err != nil {
 		return err
@@ -166,7 +167,7 @@ func readTable(f *os.File) (*gpt.Table, error) {
 	return gpt.Read(dev)
 }
 
-func (s *System) lookAtParts(d *disk.Disk, table *gpt.Table, mounts map[string]Mounted) error {
+func (s *System) lookAtParts(d *disk.Disk, table *gpt.Table, mounts map[string]mountinfo.Mount) error {
 	d.Free = table.LargestContiguousAllocatable()
 
 	for i, entry := range table.Partitions() {

@@ -11,6 +11,7 @@ import (
 	"github.com/siderolabs/go-blockdevice/v2/partitioning/gpt"
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 // memory is a disk in memory that remembers its writes; nothing of it is real.
@@ -168,18 +169,8 @@ func TestContentOf(t *testing.T) {
 	}
 }
 
-func TestParseMountinfo(t *testing.T) {
-	got := parseMountinfo("36 35 254:5 / /system/state rw,nosuid,relatime shared:1 - ext4 /dev/vda5 rw\nrubbish\n" +
-		`40 35 254:6 / /var/a\040b ro - ext4 /dev/vda6 rw` + "\n")
-
-	if len(got) != 2 || got[0].Dev != "254:5" || got[0].Target != "/system/state" || got[0].Options[1] != "nosuid" ||
-		got[1].Target != "/var/a b" || got[1].Source != "/dev/vda6" || got[1].Type != "ext4" {
-		t.Errorf("%+v", got)
-	}
-}
-
 func TestMountsOver(t *testing.T) {
-	all := parseMountinfo(`1 0 0:1 / / rw - rootfs none rw
+	all := mountinfo.Parse(`1 0 0:1 / / rw - rootfs none rw
 2 1 254:5 / /system/state rw - ext4 /dev/vda5 rw
 3 1 254:6 / /var rw - ext4 /dev/vda6 rw
 4 3 254:17 / /var/lib/extra rw - ext4 /dev/vdb1 rw

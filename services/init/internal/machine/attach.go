@@ -13,6 +13,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/init/internal/node"
 	"github.com/dactyl-os/dactyl/services/init/internal/process"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 // logDir is where daemons' logs are, on scratch memory until the disk is there.
@@ -77,7 +78,7 @@ func (a *attached) pressed() {
 }
 
 // mounted moves what is to last onto the disks when they come.
-func (a *attached) mounted(entries []mounts.Entry) {
+func (a *attached) mounted(entries []mountinfo.Mount) {
 	if !a.onDisk && mounts.On(entries, varDir) {
 		a.onDisk = true
 

@@ -9,18 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dactyl-os/dactyl/services/init/internal/machine/guard"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
-const mountinfo = "/proc/self/mountinfo"
-
 // Current reads what is mounted now.
-func Current() ([]Entry, error) {
-	data, err := os.ReadFile(mountinfo)
+func Current() ([]mountinfo.Mount, error) {
+	data, err := os.ReadFile(mountinfo.Path)
 	if err != nil {
 		return nil, fmt.Errorf("read mounts: %w", err)
 	}
 
-	return Parse(string(data)), nil
+	return mountinfo.Parse(string(data)), nil
 }
 
 // Down writes everything to the disks and unmounts them, at the latest within limit. A file system that hangs keeps only

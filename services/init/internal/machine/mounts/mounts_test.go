@@ -2,12 +2,14 @@ package mounts
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dactyl-os/dactyl/services/init/internal/machine/guard"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 const sample = `1 1 0:2 / / ro,relatime - squashfs /dev/loop0 ro
@@ -26,13 +28,13 @@ func TestPlanUnmountsWhatKeepsDataLastFirst(t *testing.T) {
 	want := []string{"/mnt/share", "/system/state", "/var/lib/kubelet/pods/a b", "/var/lib/etcd", "/var"}
 
 	// The scratch file system below /var is covered by the disk and goes with the machine.
-	if got := Plan(Parse(sample)); !slices.Equal(got, want) {
+	if got := Plan(mountinfo.Parse(sample)); !slices.Equal(got, want) {
 		t.Errorf("plan is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
 func TestOn(t *testing.T) {
-	entries := Parse(sample)
+	entries := mountinfo.Parse(sample)
 
 	for target, want := range map[string]bool{"/var": true, "/system/state": true, "/run": false, "/etc": false} {
 		if got := On(entries, target); got != want {
@@ -60,7 +62,7 @@ func TestNothingIsMountedHere(t *testing.T) {
 		t.Errorf("unmounting is %v", err)
 	}
 
-	if after, err := Current(); err != nil || !slices.Equal(before, after) {
+	if after, err := Current(); err != nil || !reflect.DeepEqual(before, after) {
 		t.Errorf("mounts changed: %v, %v, %v", before, after, err)
 	}
 }

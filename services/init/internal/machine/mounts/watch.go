@@ -8,15 +8,19 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 // pollMillis bounds how late Watch notices the end of its context.
 const pollMillis = 2000
 
 // Watch calls changed with what is mounted, at once and after every change, until ctx ends.
-func Watch(ctx context.Context, changed func([]Entry)) error { return watch(ctx, mountinfo, changed) }
+func Watch(ctx context.Context, changed func([]mountinfo.Mount)) error {
+	return watch(ctx, mountinfo.Path, changed)
+}
 
-func watch(ctx context.Context, path string, changed func([]Entry)) error {
+func watch(ctx context.Context, path string, changed func([]mountinfo.Mount)) error {
 	// Not os.Open: Go's own poller would take the file, and a change that it is told of is not told again.
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -32,7 +36,7 @@ func watch(ctx context.Context, path string, changed func([]Entry)) error {
 			return fmt.Errorf("watch mounts: %w", err)
 		}
 
-		changed(Parse(string(data)))
+		changed(mountinfo.Parse(string(data)))
 
 		// The kernel marks a change as exceptional data.
 		for n := 0; n == 0 && ctx.Err() == nil; {

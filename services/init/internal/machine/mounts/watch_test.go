@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
+	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
 // TestWatchMissesNoMount mounts in a namespace of its own, one at a time: nothing that comes later may hide a change that
@@ -62,7 +63,7 @@ func TestWatchMissesNoMount(t *testing.T) {
 	stopped := make(chan error)
 
 	go func() {
-		stopped <- watch(ctx, path, func(entries []Entry) {
+		stopped <- watch(ctx, path, func(entries []mountinfo.Mount) {
 			on := false
 			for _, e := range entries {
 				on = on || e.Target == dir
