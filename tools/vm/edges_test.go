@@ -56,13 +56,16 @@ func TestLongWaysDown(t *testing.T) {
 	}
 }
 
-// before looks into the logs of the boot before.
+// before looks into the logs of the boot before, which are there once EPHEMERAL is mounted.
 func before(t *testing.T, n *node, crash string) {
 	t.Helper()
 	for log, want := range map[string]string{"kernel.prev": "Linux version", "etcdd.prev": "level="} {
-		if text := n.ctl(t, "logs", log); !strings.Contains(text, want) {
-			t.Errorf("logs %s has no %q in %d bytes", log, want, len(text))
-		}
+		kittest.AwaitNoError(t, bootLimit, func() error {
+			if r := n.try(t, "logs", log); !strings.Contains(r.Stdout, want) {
+				return fmt.Errorf("logs %s has no %q in %d bytes: %s", log, want, len(r.Stdout), r.Stderr)
+			}
+			return nil
+		})
 	}
 	if crash == "" {
 		return
