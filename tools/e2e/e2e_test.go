@@ -41,11 +41,14 @@ func run(m *testing.M) int {
 	}
 	defer removeHome()
 
-	defer func() {
+	destroy := func() {
 		if out := outside.Dactylctl(context.Background(), "cluster", "destroy", "--name", clusterName, "--force"); out.Err != nil {
 			fmt.Fprintln(os.Stderr, "e2e: destroy:", out)
 		}
-	}()
+	}
+	defer destroy()
+	outside.WhenInterrupted(func() { destroy(); removeHome() })
+
 	out := outside.Dactylctl(context.Background(), "cluster", "create", "--name", clusterName, "--cidr", cidr,
 		"--controlplanes", "3", "--workers", "1", "--config-patch", "@"+outside.Repository("deploy", "examples", "guide01.yaml"))
 	fmt.Println(out)

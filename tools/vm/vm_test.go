@@ -12,8 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
@@ -41,15 +39,7 @@ func run(m *testing.M) int {
 	}
 	defer removeHome()
 
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
-
-	go func() {
-		<-interrupted
-		destroyAll()
-		removeHome()
-		os.Exit(1)
-	}()
+	outside.WhenInterrupted(func() { destroyAll(); removeHome() })
 
 	return m.Run()
 }

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -68,6 +70,18 @@ func Repository(elem ...string) string {
 			panic("outside: no go.work above " + dir)
 		}
 	}
+}
+
+// WhenInterrupted cleans up and ends the process, with 1, when it is asked to end: Ctrl-C or SIGTERM.
+func WhenInterrupted(clean func()) {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
+
+	go func() {
+		<-interrupted
+		clean()
+		os.Exit(1)
+	}()
 }
 
 // OwnHome gives the process a home directory of its own, so that the user's clusters and client configuration stay
