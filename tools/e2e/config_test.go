@@ -18,6 +18,10 @@ import (
 
 const configPath = "/system/state/config.yaml"
 
+// settled is longer than a daemon must serve before init no longer takes its kill for a failed start. Five failed starts in
+// a row and init gives up.
+const settled = 30 * time.Millisecond
+
 func storedConfig(t *testing.T, node string) string {
 	t.Helper()
 	var text string
@@ -67,9 +71,9 @@ func TestKillConfigdWhileApplying(t *testing.T) {
 	old := storedConfig(t, node)
 	restore(t, node, old)
 	for i := range applies {
-		// init gives up what is killed five times just as it serves; making the next configuration is time enough.
-		awaitServing(t, node, "configd")
 		next := withLabel(t, old, fmt.Sprint(i))
+		awaitServing(t, node, "configd")
+		time.Sleep(settled)
 		pid := awaitPID(t, namespace, "configd")
 		applied := make(chan error, 1)
 		go func() { applied <- apply(t, node, next, machine.ApplyConfigurationRequest_NO_REBOOT, 0) }()
