@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	resourcetypes "github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/proto/resource/perf"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 	"github.com/dactyl-os/dactyl/tools/internal/cluster"
@@ -185,6 +186,10 @@ func usedAfter(ctx context.Context, settle time.Duration, c *client.Client) (uin
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	case <-time.After(settle):
+	}
+
+	if err := resourcetypes.Register(); err != nil {
+		return 0, fmt.Errorf("register resource types: %w", err)
 	}
 
 	memory, err := safe.StateGetByID[*perf.Memory](ctx, state.WrapCore(c.State), perf.MemoryID)
