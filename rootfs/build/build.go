@@ -100,29 +100,30 @@ func (b *builder) images(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 
-	for _, place := range b.spec.Tree.Images {
-		images[place] = filepath.Join(dir, strings.ReplaceAll(place[1:], "/", "-")+".sqsh")
+	for _, apart := range b.spec.Tree.Images {
+		output := filepath.Join(dir, strings.ReplaceAll(apart.Path[1:], "/", "-")+".sqsh")
+		images[apart.Path] = output
 
 		// Not the commit's time: what does not change must not change with a commit.
-		if err = b.pack(ctx, t.Split(place), images[place], 0, image.Small); err != nil {
-			return nil, err
+		if err = b.pack(ctx, t.Split(apart.Path), output, 0, image.Packing(apart.Packing)); err != nil {
+			return nil, fmt.Errorf("image of %s: %w", apart.Path, err)
 		}
 	}
 
 	images["/"] = b.output("rootfs-%s.sqsh")
 
-	level := image.Small
+	packing := image.Small
 	if b.fast {
-		level = image.Fast
+		packing = image.Fast
 	}
 
-	return images, b.pack(ctx, t, images["/"], b.epoch, level)
+	return images, b.pack(ctx, t, images["/"], b.epoch, packing)
 }
 
-func (b *builder) pack(ctx context.Context, t *tree.Tree, output string, epoch int64, level image.Level) error {
+func (b *builder) pack(ctx context.Context, t *tree.Tree, output string, epoch int64, packing image.Packing) error {
 	start := time.Now()
 
-	packed, err := image.Pack(ctx, t, output, epoch, level)
+	packed, err := image.Pack(ctx, t, output, epoch, packing)
 	if packed {
 		b.log("packed %s in %s", output, time.Since(start).Round(time.Second))
 	}

@@ -99,10 +99,14 @@ func (b *builder) sizes(ctx context.Context, w io.Writer) error {
 	fmt.Fprintf(w, "| part (%s) | files | bytes | packed |\n| --- | --- | --- | --- |\n", b.arch)
 
 	for _, part := range []string{partStatic, partDaemons, partUpstream, partDebian, partModules} {
-		only := t.Only(part)
+		only, packing := t.Only(part), image.Small
+		if part == partModules {
+			packing = image.Dense
+		}
+
 		output := filepath.Join(dir, "part")
 
-		if err = image.Squashfs(ctx, only, output, b.epoch, image.Small); err != nil {
+		if err = image.Squashfs(ctx, only, output, b.epoch, packing); err != nil {
 			return err
 		}
 

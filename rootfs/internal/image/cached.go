@@ -18,8 +18,8 @@ import (
 )
 
 // Pack packs the tree unless output has it already, which the digest in output.key tells. It says whether it packed.
-func Pack(ctx context.Context, t *tree.Tree, output string, epoch int64, level Level) (bool, error) {
-	key, err := digest(t, epoch, level)
+func Pack(ctx context.Context, t *tree.Tree, output string, epoch int64, packing Packing) (bool, error) {
+	key, err := digest(t, epoch, packing)
 	if err != nil {
 		return false, err
 	}
@@ -44,7 +44,7 @@ func Pack(ctx context.Context, t *tree.Tree, output string, epoch int64, level L
 		return false, err
 	}
 
-	if err = Squashfs(ctx, t, output+".new", epoch, level); err != nil {
+	if err = Squashfs(ctx, t, output+".new", epoch, packing); err != nil {
 		return false, err
 	}
 
@@ -66,9 +66,14 @@ func current(output string, key []byte) bool {
 }
 
 // digest tells trees and ways of packing apart that give other bytes.
-func digest(t *tree.Tree, epoch int64, level Level) ([]byte, error) {
+func digest(t *tree.Tree, epoch int64, packing Packing) ([]byte, error) {
+	compression, err := packing.arguments()
+	if err != nil {
+		return nil, err
+	}
+
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s %d\n", packing(level), epoch)
+	fmt.Fprintf(sum, "%s %d\n", compression, epoch)
 
 	for _, e := range t.Entries() {
 		fmt.Fprintf(sum, "%q %v %q %d %d\n", e.Path, e.Mode, e.Link, e.Major, e.Minor)

@@ -71,7 +71,13 @@ type Tree struct {
 	Links       map[string]string `yaml:"links"`
 	Files       map[string]string `yaml:"files"`
 	// Images are directories that are packed apart and mounted into the root.
-	Images []string `yaml:"images"`
+	Images []Image `yaml:"images"`
+}
+
+// Image is a place that is packed apart, and how (image.Packing).
+type Image struct {
+	Path    string `yaml:"path"`
+	Packing string `yaml:"packing"`
 }
 
 // Directory is a place in the root filesystem; the mode is octal, 0755 when empty.
