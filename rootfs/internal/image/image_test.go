@@ -152,3 +152,19 @@ func TestSquashfsHoldsWhatTheTreeSays(t *testing.T) {
 		}
 	}
 }
+
+func TestUnknownPackingIsRefused(t *testing.T) {
+	output := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(output, []byte("the one before"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	const want = `unknown packing "dens": small, fast or dense`
+	if _, err := image.Pack(t.Context(), tree.New(), output, epoch, "dens"); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+
+	if got := read(t, output); string(got) != "the one before" {
+		t.Errorf("the image before is now %q", got)
+	}
+}
