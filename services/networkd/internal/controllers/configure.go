@@ -28,11 +28,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
-	"github.com/dactyl-os/dactyl/services/networkd/internal/status"
 )
-
-// DiagnosticsAnnotation is set on NetworkStatus when something is asked for that is not (yet) done: one sentence a line.
-const DiagnosticsAnnotation = "dactyl.dev/diagnostics"
 
 // Operations that fail are tried again after retryFirst, then at doubled times up to retryMax, and at every change.
 const (
@@ -311,85 +307,6 @@ func (c *Configure) tell(problems []string) {
 	}
 
 	c.told = now
-}
-
-// Resume publishes what the last run of the daemon worked by, before the daemon serves: so its readers see no difference
-// between before and after a restart. Nothing is published at the node's first start.
-func (c *Configure) Resume(ctx context.Context) error {
-	if len(c.Memory.Value.Sets) == 0 {
-		return nil
-	}
-
-	snapshot, err := c.Conn.Snapshot()
-	if err != nil {
-		return err
-	}
-
-	merged := c.merge()
-
-	return c.Publish(ctx, merged, network.StatusSpec{EtcFilesReady: true}, snapshot, merged.Warnings)
-}
-
-// Publish writes specs and statuses.
-func (c *Configure) Publish(
-	ctx context.Context, merged spec.Set, ready network.StatusSpec, snapshot rtnl.Snapshot, problems []string,
-) error {
-	layers := append(slices.Clip(c.Memory.Value.Sets), c.Leases.Sets(merged.DHCP)...)
-
-	if err := asResources(layers, true).publish(ctx, c.out, network.ConfigNamespaceName); err != nil {
-		return err
-	}
-
-	if err := asResources([]spec.Set{merged}, false).publish(ctx, c.out, network.NamespaceName); err != nil {
-		return err
-	}
-
-	if err := c.publishStatuses(ctx, merged); err != nil {
-		return err
-	}
-
-	ready.AddressReady, ready.ConnectivityReady = status.Ready(snapshot)
-	ready.HostnameReady = merged.Hostname.Hostname != ""
-
-	return c.publishStatus(ctx, ready, problems)
-}
-
-func (c *Configure) publishStatuses(ctx context.Context, merged spec.Set) error {
-	hostnames := map[resource.ID]network.HostnameStatusSpec{}
-	if h := merged.Hostname; h.Hostname != "" {
-		hostnames[network.HostnameID] = network.HostnameStatusSpec{Hostname: h.Hostname, Domainname: h.Domainname}
-	}
-
-	resolvers := map[resource.ID]network.ResolverStatusSpec{
-		network.ResolverID: {DNSServers: merged.Resolvers.Servers},
-	}
-	timeServers := map[resource.ID]network.TimeServerStatusSpec{
-		network.TimeServerID: {NtpServers: merged.TimeServers.Servers},
-	}
-
-	if err := publish(ctx, c.out, network.NewHostnameStatus, network.NamespaceName, hostnames); err != nil {
-		return err
-	}
-
-	if err := publish(ctx, c.out, network.NewResolverStatus, network.NamespaceName, resolvers); err != nil {
-		return err
-	}
-
-	return publish(ctx, c.out, network.NewTimeServerStatus, network.NamespaceName, timeServers)
-}
-
-func (c *Configure) publishStatus(ctx context.Context, ready network.StatusSpec, problems []string) error {
-	return c.out.state.Modify(ctx, network.NewStatus(network.NamespaceName, network.StatusID), func(r resource.Resource) error {
-		*r.(*network.Status).TypedSpec() = ready
-
-		if len(problems) == 0 {
-			r.Metadata().Annotations().Delete(DiagnosticsAnnotation)
-		} else {
-			r.Metadata().Annotations().Set(DiagnosticsAnnotation, strings.Join(problems, "\n"))
-		}
-
-		return nil
-	})
 }
 
 // lines splits a joined error into its parts.
