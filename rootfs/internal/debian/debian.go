@@ -25,7 +25,9 @@ type Package struct {
 // Cache keeps packages and what was unpacked from them; a package is fetched and unpacked once.
 type Cache struct {
 	Dir string
-	Log func(format string, args ...any)
+	// Sources is apt's directory with sources.list; empty for the building machine's.
+	Sources string
+	Log     func(format string, args ...any)
 }
 
 // Unpack gives a directory with the package's files. It refuses a package with another digest.
@@ -69,24 +71,39 @@ func (c Cache) fetch(ctx context.Context, p Package) (string, error) {
 		return "", err
 	}
 
-	conf, err := c.configure(ctx)
-	if err != nil {
-		return "", err
+	c.Log("fetching %s %s (%s)", p.Name, p.Version, p.Arch)
+
+	if err := c.download(ctx, p, dir); err != nil {
+		return "", fmt.Errorf("%w (Debian keeps only current versions on its mirrors: pin a newer one, "+
+			"or put the file from its snapshot archive at %s)", err, file)
 	}
 
-	c.Log("fetching %s %s (%s)", p.Name, p.Version, p.Arch)
+	return file, verify(file, p.SHA256)
+}
+
+// download lets apt put the package into dir.
+func (c Cache) download(ctx context.Context, p Package, dir string) error {
+	conf, had, err := c.configure(ctx)
+	if err != nil {
+		return err
+	}
 
 	name := p.Name
 	if p.Arch != "all" {
 		name += ":" + p.Arch
 	}
 
-	if err := apt(ctx, conf, dir, "download", name+"="+p.Version); err != nil {
-		return "", fmt.Errorf("%w (Debian keeps only current versions on its mirrors: pin a newer one, "+
-			"or put the file from its snapshot archive at %s)", err, file)
+	args := []string{"download", name + "=" + p.Version}
+	if err = apt(ctx, conf, dir, args...); err == nil || !had {
+		return err
 	}
 
-	return file, verify(file, p.SHA256)
+	// The lists may be older than the pin.
+	if err = c.update(ctx, conf); err != nil {
+		return err
+	}
+
+	return apt(ctx, conf, dir, args...)
 }
 
 func verify(file, want string) error {
@@ -108,41 +125,51 @@ func verify(file, want string) error {
 	return nil
 }
 
-// configure makes an apt of our own, which knows both architectures, and its package lists.
-func (c Cache) configure(ctx context.Context) (string, error) {
+// configure makes an apt of our own, which knows both architectures, and its package lists unless it had them.
+func (c Cache) configure(ctx context.Context) (conf string, had bool, err error) {
 	dir, err := filepath.Abs(filepath.Join(c.Dir, "apt"))
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 
-	conf := filepath.Join(dir, "apt.conf")
-	fresh := filepath.Join(dir, "fresh")
-
-	if _, err := os.Stat(fresh); err == nil {
-		return conf, nil
+	conf = filepath.Join(dir, "apt.conf")
+	if _, err := os.Stat(filepath.Join(dir, complete)); err == nil {
+		return conf, true, nil
 	}
 
 	for _, sub := range []string{"lists/partial", "archives/partial", "cache", "state", "none"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return "", err
+			return "", false, err
 		}
 	}
 
-	for name, content := range map[string]string{
-		"apt.conf": fmt.Sprintf(aptConf, dir), "status": "",
-	} {
+	text := fmt.Sprintf(aptConf, dir)
+	if c.Sources != "" {
+		text += fmt.Sprintf("Dir::Etc %q;\n", c.Sources)
+	}
+
+	for name, content := range map[string]string{"apt.conf": text, "status": ""} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			return "", err
+			return "", false, err
 		}
 	}
 
+	return conf, false, c.update(ctx, conf)
+}
+
+// complete is a file beside apt.conf that says that the lists are whole.
+const complete = "fresh"
+
+// update fetches the package lists.
+func (c Cache) update(ctx context.Context, conf string) error {
 	c.Log("fetching Debian's package lists")
 
+	dir := filepath.Dir(conf)
 	if err := apt(ctx, conf, dir, "update"); err != nil {
-		return "", err
+		return err
 	}
 
-	return conf, os.WriteFile(fresh, nil, 0o644)
+	return os.WriteFile(filepath.Join(dir, complete), nil, 0o644)
 }
 
 func apt(ctx context.Context, conf, dir string, args ...string) error {
@@ -157,7 +184,6 @@ func apt(ctx context.Context, conf, dir string, args ...string) error {
 	return nil
 }
 
-// The sources are those of the building machine.
 const aptConf = `APT::Architecture "amd64";
 APT::Architectures {"amd64"; "arm64";};
 APT::Sandbox::User "root";
