@@ -203,8 +203,8 @@ func (c *Devices) coldplug() {
 // its start.
 const (
 	reachable = iota // what the node is reached by, and virtual disks, which come on the same bus
-	disks
-	late // what is only guessed at, and what no disk or network can hide behind: it begins lateAfter devices are ready
+	disks            // and the power button: a node that runs is to hear it
+	late             // what is only guessed at, and what no disk or network can hide behind: it begins lateAfter devices are ready
 )
 
 func urgency(alias string) int {
@@ -215,6 +215,8 @@ func urgency(alias string) int {
 	switch {
 	case has("virtio:"), has("pci:") && strings.Contains(alias, "bc02"):
 		return reachable
+	case has("acpi:LNXPWRBN:", "acpi:PNP0C0C:"):
+		return disks
 	case has("serio:", "input:", "cpu:", "dmi", "acpi:LNX", "acpi:PNP", "acpi:QEMU", "platform:pcspkr"):
 		return late
 	case has("pci:"):

@@ -12,7 +12,9 @@ func TestUrgency(t *testing.T) {
 		"usb:v46F4p0001d0000dc00dsc00dp00ic08isc06ip50in00":     disks,
 		"pci:v00008086d00002930sv00001AF4sd00001100bc0Csc05i00": late, // SMBus
 		"pci:v00001234d00001111sv00001AF4sd00001100bc03sc00i00": late, // screen
-		"acpi:LNXPWRBN:": late,
+		"acpi:LNXPWRBN:": disks, // power button
+		"acpi:PNP0C0C:":  disks, // power button of the board
+		"acpi:PNP0103:":  late,  // timer
 	} {
 		if got := urgency(alias); got != want {
 			t.Errorf("%s: %d, want %d", alias, got, want)
