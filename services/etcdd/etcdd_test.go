@@ -102,6 +102,7 @@ func TestDaemon(t *testing.T) {
 	agreesWithEtcdctl(t, first)
 	maintenance(t, first, second)
 	killed(t, first)
+	leaves(t, first, second)
 }
 
 func refusals(t *testing.T, n *node) {
@@ -329,6 +330,24 @@ func killed(t *testing.T, n *node) {
 		if after[i].String() != before[i].String() {
 			t.Errorf("members were %v, are %v", before, after)
 		}
+	}
+}
+
+// Who leaves right after the other one came back is not refused for etcd's seconds of probation.
+func leaves(t *testing.T, stays, goes *node) {
+	t.Helper()
+
+	if _, err := goes.api.EtcdLeaveCluster(t.Context(), &machine.EtcdLeaveClusterRequest{}); err != nil {
+		t.Fatal(err)
+	}
+
+	if left := awaitVoters(t, stays, 1); left[0].GetHostname() != stays.name {
+		t.Errorf("%s is the one that left: %v", stays.name, left)
+	}
+
+	_, err := stays.api.EtcdLeaveCluster(t.Context(), &machine.EtcdLeaveClusterRequest{})
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("the last member leaves: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,8 +120,9 @@ func (a *app) takeAwayNode(ctx context.Context, c *client.Client, node string, f
 		}
 	}
 	board.Set(node, act.doing)
-	if err := act.ask(ctx, c); err != nil && !(f.wait && status.Code(err) == codes.Unavailable) {
-		return err // a connection that breaks here may be the node going away already
+	// A connection that breaks here may be the node going away already.
+	if err := act.ask(ctx, c); err != nil && (!f.wait || status.Code(err) != codes.Unavailable || stays(ctx, c, before)) {
+		return err
 	}
 	if !f.wait {
 		return nil
@@ -220,6 +222,15 @@ func goneAfter(ctx context.Context, c *client.Client, _, before string) (string,
 		return "off", true
 	}
 	return "going down", false
+}
+
+// stays tells whether a node that was to go away answers as if nobody had asked it to.
+func stays(ctx context.Context, c *client.Client, before string) bool {
+	if now, err := bootID(ctx, c); err != nil || now != before {
+		return false
+	}
+	stage, _ := machineStage(ctx, c)
+	return slices.Contains([]string{"booting", "maintenance", "running"}, stage)
 }
 
 // machineStage reads the MachineStatus.

@@ -9,9 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 
@@ -142,6 +145,29 @@ func (m *Member) Promote(ctx context.Context) error {
 	}
 
 	return nil
+}
+
+// etcd removes a member only when those that stay have been connected for its health interval, which they have not for
+// some seconds after a start. patience is how long that is waited for, look how often.
+const (
+	patience = 2 * etcdserver.HealthInterval
+	look     = 200 * time.Millisecond
+)
+
+// Remove takes a member off the list.
+func (m *Member) Remove(ctx context.Context, id uint64) error {
+	for until := time.Now().Add(patience); ; {
+		_, err := m.client.MemberRemove(ctx, id)
+		if !errors.Is(err, rpctypes.ErrUnhealthy) || time.Now().After(until) {
+			return err
+		}
+
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(look):
+		}
+	}
 }
 
 // CorrectURLs tells the cluster this member's peer addresses when they are not what the list says.

@@ -126,7 +126,7 @@ func (k *Keeper) Leave(ctx context.Context) error {
 	k.left = true
 	k.mu.Unlock()
 
-	if _, err = m.Client().MemberRemove(ctx, m.ID); err != nil {
+	if err = m.Remove(ctx, m.ID); err != nil {
 		k.mu.Lock()
 		k.left = false
 		k.mu.Unlock()

@@ -111,7 +111,7 @@ func (s *Server) EtcdRemoveMemberByID(ctx context.Context, r *machine.EtcdRemove
 		return nil, status.Error(codes.InvalidArgument, "this is the member of the node that was asked; let it leave (etcd leave) instead")
 	}
 
-	if _, err = m.Client().MemberRemove(plain(ctx), r.GetMemberId()); err != nil {
+	if err = m.Remove(plain(ctx), r.GetMemberId()); err != nil {
 		return nil, asStatus(fmt.Errorf("remove etcd member %016x: %w", r.GetMemberId(), err))
 	}
 
@@ -189,6 +189,8 @@ func asStatus(err error) error {
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, keeper.ErrNoMember):
 		return status.Error(codes.NotFound, err.Error())
+	case errors.As(err, &known) && known.Code() == codes.Unavailable:
+		return status.Error(codes.FailedPrecondition, err.Error()) // unavailable is a node that does not answer; this one did
 	case errors.As(err, &known):
 		return status.Error(known.Code(), err.Error())
 	case errors.Is(err, context.DeadlineExceeded):
