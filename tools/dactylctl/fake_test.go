@@ -39,6 +39,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/proto/resource/v1alpha1"
 	"github.com/dactyl-os/dactyl/proto/storage"
 )
@@ -134,6 +135,15 @@ func (f *fake) Reset(ctx context.Context, req *machine.ResetRequest) (*machine.R
 	return &machine.ResetResponse{Messages: each(ctx, func(md *common.Metadata) *machine.Reset { return &machine.Reset{Metadata: md, ActorId: "actor"} })}, nil
 }
 
+// Reboot has the code of a node that is away, and the node stays.
+func (f *fake) Reboot(context.Context, *machine.RebootRequest) (*machine.RebootResponse, error) {
+	return nil, status.Error(codes.Unavailable, "init is not answering")
+}
+
+func (f *fake) Read(_ *machine.ReadRequest, stream grpc.ServerStreamingServer[common.Data]) error {
+	return stream.Send(&common.Data{Bytes: []byte("the same boot\n")})
+}
+
 func (f *fake) Disks(ctx context.Context, _ *emptypb.Empty) (*storage.DisksResponse, error) {
 	return &storage.DisksResponse{Messages: each(ctx, func(md *common.Metadata) *storage.Disks {
 		if md.GetError() != "" {
@@ -217,6 +227,9 @@ func states(t *testing.T) state.CoreState {
 	kind := config.NewMachineType(config.NamespaceName, config.MachineTypeID)
 	kind.TypedSpec().Value = enums.MachineTypeWorker
 	create(kind)
+	stage := runtime.NewMachineStatus(runtime.NamespaceName, runtime.MachineStatusID)
+	stage.TypedSpec().Stage = enums.MachineStageRunning
+	create(stage)
 	for name, version := range map[string]string{"diskd": "v1.8.0 abcdef1", "etcd": "", "networkd": "v1.9.0-mine 1234567"} {
 		service := v1alpha1.NewService(v1alpha1.NamespaceName, name)
 		if version != "" {

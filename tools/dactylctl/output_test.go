@@ -32,6 +32,7 @@ func TestOutput(t *testing.T) {
 			{"reset", "--wipe-mode=system-disk", "--user-disks-to-wipe=/dev/vdb,/dev/vdc"}, {"reset", "now"},
 			{"__complete", "reset", "--wipe-mode", ""}, {"__complete", "reset", "--user-disks-to-wipe", ""},
 		},
+		"reboot": {{"-n", "10.0.0.1", "reboot"}, {"reboot", "--wait=false"}},
 		"fanout": {{"-n", "10.0.0.1,10.0.0.2,10.0.0.9,10.0.0.3", "version", "--short"}},
 		"input":  {{"apply-config"}, {"patch", "mc"}, {"patch", "links", "-p", "{}"}, {"meta", "write", "0x100", "x"}, {"reboot", "-m", "soft"}, {"validate", "-c", "x"}, {"list", "-t", "x"}, {"processes", "-s", "size"}},
 	} {
