@@ -98,7 +98,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 e2e: prepare build ## the suite against a sandbox cluster (root)
 	@cd tools && go test -count=1 -timeout 45m -v ./e2e
 
-test-vm: prepare prepare-arm64 build kernel initramfs test-stage1 ## every test on virtual machines (root; over half an hour without KVM)
+test-vm: prepare prepare-arm64 build kernel initramfs test-stage1 ## every test on virtual machines (root; an hour and a quarter without KVM)
 	@cd tools && go test -count=1 -timeout 150m -v ./vm
 
 race: ## unit tests under the race detector

@@ -14,6 +14,9 @@ import (
 // hangLimit is how long a way down may take, whatever hangs.
 const hangLimit = 30 * time.Second
 
+// mayBeLost is how much of the daemons' logs a crash may cost, twice: machines are slow here.
+const mayBeLost = 10 * time.Second
+
 // TestLongWaysDown takes one machine down in every way there is. Each time the next boot tells how the one before ended and
 // has its logs, and the provisioner knows whether the machine is on.
 func TestLongWaysDown(t *testing.T) {
@@ -38,6 +41,8 @@ func TestLongWaysDown(t *testing.T) {
 		{"shutdown", shutDown, "power off: ", ""},
 	} {
 		ok := t.Run(way.name, func(t *testing.T) {
+			n.awaitLog(t, "etcdd", "level=")
+			time.Sleep(mayBeLost) // nothing tells from outside what is on the disk
 			boot, mark := n.bootID(t), n.mark(t)
 			way.down(t, n)
 			n.awaitBoot(t, boot)
@@ -59,20 +64,24 @@ func TestLongWaysDown(t *testing.T) {
 // before looks into the logs of the boot before, which are there once EPHEMERAL is mounted.
 func before(t *testing.T, n *node, crash string) {
 	t.Helper()
-	for log, want := range map[string]string{"kernel.prev": "Linux version", "etcdd.prev": "level="} {
-		kittest.AwaitNoError(t, bootLimit, func() error {
-			if r := n.try(t, "logs", log); !strings.Contains(r.Stdout, want) {
-				return fmt.Errorf("logs %s has no %q in %d bytes: %s", log, want, len(r.Stdout), r.Stderr)
-			}
-			return nil
-		})
-	}
+	n.awaitLog(t, "kernel.prev", "Linux version")
+	n.awaitLog(t, "etcdd.prev", "level=")
 	if crash == "" {
 		return
 	}
 	if text := n.ctl(t, "logs", "kernel.crash"); !strings.Contains(text, crash) {
 		t.Errorf("logs kernel.crash has no %q in %d bytes", crash, len(text))
 	}
+}
+
+func (n *node) awaitLog(t *testing.T, name, want string) {
+	t.Helper()
+	kittest.AwaitNoError(t, bootLimit, func() error {
+		if r := n.try(t, "logs", name); !strings.Contains(r.Stdout, want) {
+			return fmt.Errorf("logs %s has no %q in %d bytes: %s", name, want, len(r.Stdout), r.Stderr)
+		}
+		return nil
+	})
 }
 
 func keys(t *testing.T, n *node) { n.monitor(t, "sendkey ctrl-alt-delete") }

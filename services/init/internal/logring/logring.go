@@ -27,6 +27,7 @@ type Ring struct {
 	oldest  int64
 	start   int64
 	end     int64
+	synced  int64 // what is on the disk ends here
 }
 
 // Open begins a boot's log of name in dir.
@@ -132,13 +133,33 @@ func (r *Ring) turn() error {
 	return nil
 }
 
-// Sync puts the log on the disk.
+// Sync puts on the disk what is not there yet. What turned or moved meanwhile is for the next Sync.
 func (r *Ring) Sync() error {
 	r.mu.Lock()
-	current := r.current
+	current, older, start, end, synced := r.current, r.older, r.start, r.end, r.synced
 	r.mu.Unlock()
 
-	return current.Sync()
+	if end == synced {
+		return nil
+	}
+
+	err := current.Sync()
+	if synced < start {
+		err = errors.Join(older.Sync(), err)
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	if r.current != current {
+		return nil
+	}
+
+	if err == nil {
+		r.synced = end
+	}
+
+	return err
 }
 
 // Move goes on in a directory that was not there at boot, a disk, and takes along what there is. What the boot before left
@@ -176,7 +197,7 @@ func (r *Ring) Move(dir string) error {
 	}
 
 	_ = r.current.Close()
-	r.path, r.older, r.current = there.path, older, current
+	r.path, r.older, r.current, r.synced = there.path, older, current, 0
 
 	return nil
 }

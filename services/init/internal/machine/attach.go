@@ -38,6 +38,7 @@ func (m *Machine) Attach(env *daemon.Env, n *node.Node, runner *process.Runner) 
 	a.task(env, "power button", func(ctx context.Context) error { return button.Listen(ctx, a.pressed) })
 	a.task(env, "mounts", func(ctx context.Context) error { return mounts.Watch(ctx, a.mounted) })
 	a.task(env, "backstop", a.backstop)
+	a.task(env, "logs", a.syncLogs)
 	a.task(env, "console", func(ctx context.Context) error { return a.show(ctx, env.State) })
 }
 
@@ -103,6 +104,29 @@ func (a *attached) mounted(entries []mountinfo.Mount) {
 	if previous != "" {
 		a.node.Note("The boot before ended with " + previous)
 		a.Console.Say("the boot before ended with %s", previous)
+	}
+}
+
+// syncEvery is how much of the daemons' logs a crash may cost.
+const syncEvery = 5 * time.Second
+
+// syncLogs ends with the way down, which syncs by itself and unmounts the disk.
+func (a *attached) syncLogs(ctx context.Context) error {
+	ticker := time.NewTicker(syncEvery)
+	defer ticker.Stop()
+
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.node.GoingDown():
+			return nil
+		case <-ticker.C:
+		}
+
+		if err := a.runner.SyncLogs(); err != nil {
+			a.log.Warn("Logs are not on the disk", "error", err)
+		}
 	}
 }
 

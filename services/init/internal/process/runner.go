@@ -145,6 +145,18 @@ func (r *Runner) MoveLogs(dir string) error {
 	return errors.Join(errs...)
 }
 
+// SyncLogs puts every log on the disk.
+func (r *Runner) SyncLogs() error {
+	var errs []error
+	for name, d := range r.daemons {
+		if err := d.log.Sync(); err != nil {
+			errs = append(errs, fmt.Errorf("log of %s: %w", name, err))
+		}
+	}
+
+	return errors.Join(errs...)
+}
+
 // CloseLogs lets go of the disk that the logs are on.
 func (r *Runner) CloseLogs() error {
 	var errs []error
