@@ -81,7 +81,8 @@ func WithGrace(d time.Duration) Option { return func(o *options) { o.grace = d }
 
 // New routes by resource type: types owned by self go to local, others to dial(owner); dial's error means that the owner
 // does not run here. Types nobody declared are local. A watch returns at once, also while its owner is away, and then
-// tells what is there as Created events, whether or not the caller asked for the contents.
+// tells what is there as Created events, whether or not the caller asked for the contents. A write that breaks off with its
+// owner is Unavailable and not repeated: nobody knows whether it was stored.
 func New(self string, local state.CoreState, dial func(owner string) (*grpc.ClientConn, error), opts ...Option) state.CoreState {
 	return &router{self: self, local: Local(local), dial: dial, options: optionsOf(opts), clients: map[string]*remote{}}
 }

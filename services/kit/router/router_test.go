@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
@@ -132,9 +134,7 @@ func TestWatchSurvivesItsOwner(t *testing.T) {
 		d.Launch()
 
 		changed := fmt.Sprintf("round-%d", round)
-		if err := st.Create(t.Context(), testdaemon.NewItem(testdaemon.ItemType, changed, "new")); err != nil {
-			t.Fatal(err)
-		}
+		create(t, st, changed, "new")
 
 		// What was created by hand before is gone with the daemon that held it.
 		want := map[string]string{changed: "new"}
@@ -161,6 +161,22 @@ func TestWatchSurvivesItsOwner(t *testing.T) {
 	if f.booted != 1 {
 		t.Errorf("bootstrapped %d times", f.booted)
 	}
+}
+
+// create asks again when the call broke off: it may have gone out on the connection to the owner that was killed.
+func create(t *testing.T, st state.State, id, value string) {
+	t.Helper()
+
+	item := testdaemon.NewItem(testdaemon.ItemType, id, value)
+
+	kittest.Await(t, 10*time.Second, "an owner that creates "+id, func() bool {
+		err := st.Create(t.Context(), item)
+		if err != nil && status.Code(err) != codes.Unavailable {
+			t.Fatal(err)
+		}
+
+		return err == nil
+	})
 }
 
 func drain(t *testing.T, f *follower, ch <-chan state.Event, count int) {
@@ -206,20 +222,12 @@ func TestWatchOfOneResource(t *testing.T) {
 
 	next(state.Destroyed, "")
 
-	create := func(value string) {
-		t.Helper()
-
-		if err := st.Create(t.Context(), testdaemon.NewItem(testdaemon.ItemType, "x", value)); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	create("1")
+	create(t, st, "x", "1")
 	next(state.Created, "1")
 
 	// It comes back different, then not at all.
 	d.Restart()
-	create("2")
+	create(t, st, "x", "2")
 	next(state.Updated, "2")
 	d.Restart()
 	next(state.Destroyed, "")
