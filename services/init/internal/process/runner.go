@@ -134,34 +134,22 @@ func (r *Runner) Logs() []string { return slices.Sorted(maps.Keys(r.daemons)) }
 
 // MoveLogs goes on in dir with every log.
 func (r *Runner) MoveLogs(dir string) error {
-	var errs []error
-
-	for name, d := range r.daemons {
-		if err := d.log.Move(dir); err != nil {
-			errs = append(errs, fmt.Errorf("log of %s: %w", name, err))
-		}
-	}
-
-	return errors.Join(errs...)
+	return r.eachLog(func(log *logring.Ring) error { return log.Move(dir) })
 }
 
 // SyncLogs puts every log on the disk.
-func (r *Runner) SyncLogs() error {
-	var errs []error
-	for name, d := range r.daemons {
-		if err := d.log.Sync(); err != nil {
-			errs = append(errs, fmt.Errorf("log of %s: %w", name, err))
-		}
-	}
-
-	return errors.Join(errs...)
-}
+func (r *Runner) SyncLogs() error { return r.eachLog((*logring.Ring).Sync) }
 
 // CloseLogs lets go of the disk that the logs are on.
-func (r *Runner) CloseLogs() error {
+func (r *Runner) CloseLogs() error { return r.eachLog((*logring.Ring).Close) }
+
+func (r *Runner) eachLog(do func(*logring.Ring) error) error {
 	var errs []error
-	for _, d := range r.daemons {
-		errs = append(errs, d.log.Close())
+
+	for name, d := range r.daemons {
+		if err := do(d.log); err != nil {
+			errs = append(errs, fmt.Errorf("log of %s: %w", name, err))
+		}
 	}
 
 	return errors.Join(errs...)
