@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -81,9 +82,10 @@ func (c Cache) fetch(ctx context.Context, p Package) (string, error) {
 	return file, verify(file, p.SHA256)
 }
 
-// download lets apt put the package into dir.
+// download lets apt put the package into dir. Package lists that do not know it may be older than the pin: they are fetched
+// anew.
 func (c Cache) download(ctx context.Context, p Package, dir string) error {
-	conf, had, err := c.configure(ctx)
+	conf, err := c.configure()
 	if err != nil {
 		return err
 	}
@@ -94,12 +96,19 @@ func (c Cache) download(ctx context.Context, p Package, dir string) error {
 	}
 
 	args := []string{"download", name + "=" + p.Version}
-	if err = apt(ctx, conf, dir, args...); err == nil || !had {
+	fetched := filepath.Join(filepath.Dir(conf), "fresh")
+
+	if _, err = os.Stat(fetched); err == nil && apt(ctx, conf, dir, args...) == nil {
+		return nil
+	}
+
+	c.Log("fetching Debian's package lists")
+
+	if err = apt(ctx, conf, dir, "update"); err != nil {
 		return err
 	}
 
-	// The lists may be older than the pin.
-	if err = c.update(ctx, conf); err != nil {
+	if err = os.WriteFile(fetched, nil, 0o644); err != nil {
 		return err
 	}
 
@@ -125,21 +134,16 @@ func verify(file, want string) error {
 	return nil
 }
 
-// configure makes an apt of our own, which knows both architectures, and its package lists unless it had them.
-func (c Cache) configure(ctx context.Context) (conf string, had bool, err error) {
+// configure makes an apt of our own, which knows both architectures.
+func (c Cache) configure() (string, error) {
 	dir, err := filepath.Abs(filepath.Join(c.Dir, "apt"))
 	if err != nil {
-		return "", false, err
-	}
-
-	conf = filepath.Join(dir, "apt.conf")
-	if _, err := os.Stat(filepath.Join(dir, complete)); err == nil {
-		return conf, true, nil
+		return "", err
 	}
 
 	for _, sub := range []string{"lists/partial", "archives/partial", "cache", "state", "none"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return "", false, err
+			return "", err
 		}
 	}
 
@@ -148,28 +152,9 @@ func (c Cache) configure(ctx context.Context) (conf string, had bool, err error)
 		text += fmt.Sprintf("Dir::Etc %q;\n", c.Sources)
 	}
 
-	for name, content := range map[string]string{"apt.conf": text, "status": ""} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			return "", false, err
-		}
-	}
+	conf := filepath.Join(dir, "apt.conf")
 
-	return conf, false, c.update(ctx, conf)
-}
-
-// complete is a file beside apt.conf that says that the lists are whole.
-const complete = "fresh"
-
-// update fetches the package lists.
-func (c Cache) update(ctx context.Context, conf string) error {
-	c.Log("fetching Debian's package lists")
-
-	dir := filepath.Dir(conf)
-	if err := apt(ctx, conf, dir, "update"); err != nil {
-		return err
-	}
-
-	return os.WriteFile(filepath.Join(dir, complete), nil, 0o644)
+	return conf, errors.Join(os.WriteFile(conf, []byte(text), 0o644), os.WriteFile(filepath.Join(dir, "status"), nil, 0o644))
 }
 
 func apt(ctx context.Context, conf, dir string, args ...string) error {
