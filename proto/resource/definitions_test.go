@@ -19,11 +19,13 @@ func TestDefinitionsAreTheContract(t *testing.T) {
 		d, ok := resource.Lookup(name)
 		if !ok {
 			t.Errorf("%s: no definition", name)
+
 			continue
 		}
 		rd, err := meta.NewResourceDefinition(d.Spec())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
+
 			continue
 		}
 		var columns []string
@@ -106,5 +108,6 @@ func newSpec(t *testing.T, typeName string) any {
 	if err != nil {
 		t.Fatal(fmt.Errorf("create %s: %w", typeName, err))
 	}
+
 	return r.Spec()
 }

@@ -54,6 +54,7 @@ func readFacts(t *testing.T) map[string]fact {
 	if len(facts) < 100 {
 		t.Fatalf("only %d types in the table", len(facts))
 	}
+
 	return facts
 }
 
@@ -68,5 +69,6 @@ func lines(t *testing.T, file string) []string {
 	for s := bufio.NewScanner(f); s.Scan(); {
 		out = append(out, s.Text())
 	}
+
 	return out
 }

@@ -32,6 +32,7 @@ func TestProtoFilesAreTheContract(t *testing.T) {
 			d, err := files.FindDescriptorByName(protoreflect.FullName(name))
 			if err != nil {
 				t.Errorf("message %s: %v", name, err)
+
 				continue
 			}
 			current = d.(protoreflect.MessageDescriptor)
@@ -41,6 +42,7 @@ func TestProtoFilesAreTheContract(t *testing.T) {
 			d, err := files.FindDescriptorByName(protoreflect.FullName(m[1]))
 			if err != nil {
 				t.Errorf("enum %s: %v", m[1], err)
+
 				continue
 			}
 			if got := enumText(d.(protoreflect.EnumDescriptor)); got != m[2] {
@@ -64,6 +66,7 @@ func checkField(t *testing.T, m protoreflect.MessageDescriptor, number, name, ty
 	f := m.Fields().ByName(protoreflect.Name(name))
 	if f == nil {
 		t.Errorf("%s: no field %s", m.FullName(), name)
+
 		return
 	}
 	if typ == "google.api.expr.v1alpha1.CheckedExpr" {
@@ -88,6 +91,7 @@ func typeText(m protoreflect.MessageDescriptor, f protoreflect.FieldDescriptor) 
 		if f.Message().Parent() == m.Parent() {
 			name = string(f.Message().Name())
 		}
+
 		return repeated(f) + name
 	default:
 		return repeated(f) + f.Kind().String()
@@ -98,6 +102,7 @@ func repeated(f protoreflect.FieldDescriptor) string {
 	if f.IsList() {
 		return "repeated "
 	}
+
 	return ""
 }
 
@@ -107,5 +112,6 @@ func enumText(e protoreflect.EnumDescriptor) string {
 		v := e.Values().Get(i)
 		words = append(words, fmt.Sprintf("%s=%d", v.Name(), v.Number()))
 	}
+
 	return strings.Join(words, " ")
 }

@@ -41,6 +41,7 @@ func (d Definition) Spec() meta.ResourceDefinitionSpec {
 	if d.Sensitive {
 		out.Sensitivity = spec.Sensitive
 	}
+
 	return out
 }
 
@@ -65,6 +66,7 @@ var all = sync.OnceValue(func() []Definition {
 			Owner: row.owner, Readers: row.readers, Aliases: rd.Aliases, Columns: rd.PrintColumns,
 		}
 	}
+
 	return out
 })
 
@@ -73,6 +75,7 @@ var byType = sync.OnceValue(func() map[string]Definition {
 	for _, d := range all() {
 		out[d.Type] = d
 	}
+
 	return out
 })
 
@@ -82,6 +85,7 @@ func Definitions() []Definition { return slices.Clone(all()) }
 // Lookup finds a type by its full name.
 func Lookup(resourceType string) (Definition, bool) {
 	d, ok := byType()[resourceType]
+
 	return d, ok
 }
 

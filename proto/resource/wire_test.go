@@ -78,6 +78,7 @@ func TestWireFormatIsTheProtoFiles(t *testing.T) {
 		m := dynamicpb.NewMessage(messages[d.Type])
 		if err := proto.Unmarshal(data, m); err != nil {
 			t.Errorf("%s: %v", d.Type, err)
+
 			continue
 		}
 		complete(t, d.Type, m)
@@ -105,6 +106,7 @@ func TestDamagedBytesAreErrors(t *testing.T) {
 
 func contractTypes() []resource.Definition {
 	all := resource.Definitions()
+
 	return all[:len(all)-2] // without cosi's own two
 }
 
@@ -116,6 +118,7 @@ func filled(t *testing.T, d resource.Definition) cosi.Resource {
 	}
 	*r.Metadata() = cosi.NewMetadata(d.Namespace, d.Type, "id", cosi.VersionUndefined)
 	fill(t, reflect.ValueOf(r.Spec()).Elem(), 1)
+
 	return r
 }
 
@@ -125,51 +128,67 @@ func fill(t *testing.T, v reflect.Value, n int) {
 	switch v.Interface().(type) {
 	case netip.Addr:
 		v.Set(reflect.ValueOf(netip.AddrFrom4([4]byte{10, 5, 0, byte(n)})))
+
 		return
 	case netip.Prefix:
 		v.Set(reflect.ValueOf(netip.MustParsePrefix(fmt.Sprintf("fd00::%d/64", n))))
+
 		return
 	case netip.AddrPort:
 		v.Set(reflect.ValueOf(netip.MustParseAddrPort(fmt.Sprintf("10.0.0.%d:51820", n))))
+
 		return
 	case time.Time:
 		v.Set(reflect.ValueOf(time.Unix(1700000000, 500).UTC()))
+
 		return
 	case url.URL:
 		v.Set(reflect.ValueOf(url.URL{Scheme: "https", Host: "10.5.0.2:6443"}))
+
 		return
 	case map[string]any:
 		v.Set(reflect.ValueOf(map[string]any{"kind": "Pod", "list": []any{"a", map[string]any{"deep": true}}}))
+
 		return
 	case enums.HardwareAddr:
 		v.SetBytes([]byte{2, 0, 0, 0, 0, byte(n)})
+
 		return
 	case config.MachineConfigSpec:
 		v.Set(reflect.ValueOf(config.MachineConfigSpec{Data: []byte("version: v1alpha1\nmachine:\n    type: worker\n")}))
+
 		return
 	case network.DeviceConfigSpecSpec:
 		v.Set(reflect.ValueOf(network.DeviceConfigSpecSpec{Data: []byte("interface: eth0\nmtu: 1450\n")}))
+
 		return
 	case block.Expression:
 		v.SetBytes([]byte{10, 0})
+
 		return
 	case enums.ConntrackState, enums.Family:
 		v.SetUint(2)
+
 		return
 	case enums.Protocol:
 		v.SetUint(6)
+
 		return
 	case enums.VLANProtocol:
 		v.SetUint(0x8100)
+
 		return
 	case enums.AddressFlags, enums.RouteFlags, enums.LinkFlags:
 		v.SetUint(256 | 512)
+
 		return
 	case enums.RoutingTable, enums.Scope:
 		v.SetUint(254)
+
 		return
 	case enums.NfTablesChainPriority:
 		v.SetInt(-150)
+
 		return
 	}
 	fillKind(t, v, n)
@@ -219,6 +238,7 @@ func complete(t *testing.T, where string, m protoreflect.Message) {
 		f := m.Descriptor().Fields().Get(i)
 		if !m.Has(f) {
 			t.Errorf("%s: %s is not written", where, f.FullName())
+
 			continue
 		}
 		switch {
@@ -245,8 +265,10 @@ func descriptors(t *testing.T) map[string]protoreflect.MessageDescriptor {
 				out[r.GetType()] = m
 			}
 		}
+
 		return true
 	})
+
 	return out
 }
 
@@ -264,5 +286,6 @@ func protoFiles(t *testing.T) *protoregistry.Files {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return files
 }

@@ -25,12 +25,14 @@ func direct(ctx context.Context, node, daemon string) (*grpc.ClientConn, error) 
 	if err != nil {
 		return nil, err
 	}
+
 	return grpc.NewClient(fmt.Sprintf("unix:///proc/%d/root/run/dactyl/%s.sock", pid, daemon),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
 func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error {
 	client := machine.NewMachineServiceClient(conn)
+
 	return func(ctx context.Context) error {
 		reply, err := client.Version(metadata.NewOutgoingContext(ctx, md), &emptypb.Empty{})
 		if err != nil {
@@ -41,6 +43,7 @@ func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error 
 				return fmt.Errorf("%s: %s", message.GetMetadata().GetHostname(), problem)
 			}
 		}
+
 		return nil
 	}
 }
@@ -79,13 +82,16 @@ func calls(ctx context.Context, t *table) error {
 		t.add("Version "+path.name+", one caller, p50 / p99", one.percentiles(), path.latency)
 		t.add("Version "+path.name+", 16 callers", fmt.Sprintf("%.0f calls/s", many), path.throughput)
 	}
+
 	return nil
 }
 
 func get(conn *grpc.ClientConn, request *v1alpha1.GetRequest) func(context.Context) error {
 	client := v1alpha1.NewStateClient(conn)
+
 	return func(ctx context.Context) error {
 		_, err := client.Get(ctx, request)
+
 		return err
 	}
 }
@@ -101,6 +107,7 @@ func list(ctx context.Context, conn *grpc.ClientConn, namespace, typ string) (in
 			if strings.Contains(err.Error(), "EOF") {
 				return n, nil
 			}
+
 			return n, err
 		}
 	}

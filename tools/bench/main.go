@@ -76,6 +76,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
+
 		return nil
 	}
 	// Nodes on one machine share the text of their programs, so memory is read from a node that is alone.
@@ -88,6 +89,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 				section{"restart", restarts}, section{"start", starts}, section{"size", sizes})
 		})
 	}
+
 	return errors.Join(err, t.print(stdout))
 }
 
@@ -104,6 +106,7 @@ func withCluster(ctx context.Context, name, cidr string, controlPlanes, workers 
 	if r.Err != nil {
 		return fmt.Errorf("%s", r)
 	}
+
 	return measure(ctx)
 }
 
@@ -121,5 +124,6 @@ func (t *table) print(w io.Writer) error {
 	for _, row := range t.rows {
 		fmt.Fprintf(columns, "| %s\t %s\t %s\t\n", row[0], row[1], row[2])
 	}
+
 	return columns.Flush()
 }

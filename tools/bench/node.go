@@ -48,6 +48,7 @@ func memory(ctx context.Context, t *table, settle time.Duration) error {
 	}
 	t.add("PSS of all daemons of a control plane (without etcdd's private memory)",
 		fmt.Sprintf("%.1f MB (%.1f)", float64(sum)/1024, float64(sum-etcd)/1024), "80 MB without etcd's own data")
+
 	return nil
 }
 
@@ -70,6 +71,7 @@ func sizesOf(pid int) (pss, private int, err error) {
 			private += size
 		}
 	}
+
 	return pss, private, nil
 }
 
@@ -106,6 +108,7 @@ func restarts(ctx context.Context, t *table) error {
 		}
 		t.add("kill -9 of "+daemon+" to serving again", s.String(), "at most 300 ms")
 	}
+
 	return nil
 }
 
@@ -146,6 +149,7 @@ func starts(ctx context.Context, t *table) error {
 		s = append(s, took)
 	}
 	t.add("node start (init's exec) to the first authenticated Version", s.String(), "at most 1,000 ms")
+
 	return nil
 }
 
@@ -164,6 +168,7 @@ func firstVersion(ctx context.Context, old int) (time.Duration, error) {
 			return fmt.Errorf("init %d is still there", old)
 		}
 		started, err = startTime(pid)
+
 		return err
 	})
 	if err != nil {
@@ -178,8 +183,10 @@ func firstVersion(ctx context.Context, old int) (time.Duration, error) {
 		}
 		defer conn.Close()
 		_, err = machine.NewMachineServiceClient(conn).Version(ctx, &emptypb.Empty{})
+
 		return err
 	})
+
 	return time.Since(started), err
 }
 
@@ -202,6 +209,7 @@ func startTime(pid int) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+
 	return time.Now().Add(-time.Duration(up*float64(time.Second)) + time.Duration(ticks)*10*time.Millisecond), nil
 }
 
@@ -240,6 +248,7 @@ func applyAddresses(ctx context.Context, t *table) error {
 		s = append(s, took)
 	}
 	t.add(fmt.Sprintf("apply of %d more addresses to all in the kernel", addresses), s.String(), "at most 20 ms")
+
 	return nil
 }
 
@@ -252,6 +261,7 @@ func patched(ctx context.Context, config, patch string) (string, error) {
 	if r.Err != nil {
 		return "", fmt.Errorf("%s", r)
 	}
+
 	return r.Stdout, nil
 }
 
@@ -289,6 +299,7 @@ func applyUntil(ctx context.Context, client machine.MachineServiceClient, namesp
 		}
 	}
 	took := time.Since(start)
+
 	return took, <-failure
 }
 
@@ -314,5 +325,6 @@ func sizes(ctx context.Context, t *table) error {
 		return err
 	}
 	t.add("dactylctl version --client, wall", start.String(), "at most 30 ms")
+
 	return nil
 }

@@ -48,6 +48,7 @@ func resources(ctx context.Context, t *table) error {
 		var items int
 		all, err := times(ctx, 300, func(ctx context.Context) (err error) {
 			items, err = list(ctx, path.list, "meta", definitions)
+
 			return err
 		})
 		if err != nil {
@@ -55,6 +56,7 @@ func resources(ctx context.Context, t *table) error {
 		}
 		t.add(fmt.Sprintf("List of %d items %s, p50 / p99", items, path.name), all.percentiles(), path.listMax)
 	}
+
 	return watch(ctx, t, gateway, networkd)
 }
 
@@ -120,6 +122,7 @@ func watch(ctx context.Context, t *table, gateway, owner *grpc.ClientConn) error
 	}
 	t.add("Watch: events delivered", fmt.Sprintf("%.0f/s, all of %d, at most %d behind the writers",
 		float64(wanted)/took.Seconds(), wanted, worst), "1,000/s without falling behind")
+
 	return nil
 }
 
@@ -142,5 +145,6 @@ func write(ctx context.Context, state v1alpha1.StateClient, writer int, sent *at
 		}
 		sent.Add(1)
 	}
+
 	return nil
 }

@@ -17,6 +17,7 @@ func (s samples) quantile(q float64) time.Duration {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(s))
+
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
@@ -47,6 +48,7 @@ func times(ctx context.Context, n int, call func(context.Context) error) (sample
 			s = append(s, time.Since(start))
 		}
 	}
+
 	return s, nil
 }
 
@@ -63,6 +65,7 @@ func rate(ctx context.Context, callers int, call func(context.Context) error) (f
 			for time.Now().Before(end) {
 				if err := call(ctx); err != nil {
 					once.Do(func() { failure = err })
+
 					return
 				}
 				count.Add(1)
@@ -70,5 +73,6 @@ func rate(ctx context.Context, callers int, call func(context.Context) error) (f
 		})
 	}
 	group.Wait()
+
 	return float64(count.Load()) / during.Seconds(), failure
 }

@@ -47,6 +47,7 @@ func (f *applyFlags) request(data []byte) (*machine.ApplyConfigurationRequest, e
 	if mode == machine.ApplyConfigurationRequest_TRY {
 		req.TryModeTimeout = durationpb.New(f.timeout)
 	}
+
 	return req, nil
 }
 
@@ -79,6 +80,7 @@ func (a *app) applyConfigCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
 				return everyNode(ctx, c, func(ctx context.Context, node string) error { return a.apply(ctx, c, node, req) })
 			})
@@ -88,6 +90,7 @@ func (a *app) applyConfigCommand() *cobra.Command {
 	a.insecureFlags(cmd)
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the machine configuration (-: standard input)")
 	cmd.Flags().StringArrayVarP(&patches, "config-patch", "p", nil, "change the configuration first: a patch, or @FILE (may be given many times)")
+
 	return cmd
 }
 
@@ -96,6 +99,7 @@ func (a *app) readInput(path string) ([]byte, error) {
 	if path == "-" {
 		return io.ReadAll(a.in)
 	}
+
 	return os.ReadFile(path)
 }
 
@@ -116,6 +120,7 @@ func patched(data []byte, flags []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return patch.Apply(data, patches...)
 }
 
@@ -125,6 +130,7 @@ func (a *app) apply(ctx context.Context, c *client.Client, node string, req *mac
 	if err != nil {
 		return err
 	}
+
 	return client.Each(c, answer.GetMessages(), func(_ string, m *machine.ApplyConfiguration) error {
 		for _, w := range m.GetWarnings() {
 			fmt.Fprintf(a.err, "warning: %s: %s\n", node, w)
@@ -136,6 +142,7 @@ func (a *app) apply(ctx context.Context, c *client.Client, node string, req *mac
 				fmt.Fprintf(a.out, "%s: %s\n", node, details)
 			}
 		}
+
 		return nil
 	})
 }

@@ -33,6 +33,7 @@ func (a *app) contextNames() []string {
 		names = append(names, name)
 	}
 	slices.Sort(names)
+
 	return names
 }
 
@@ -50,6 +51,7 @@ func (a *app) nodeNames(ctx context.Context) []string {
 		}
 	})
 	slices.Sort(names)
+
 	return slices.Compact(names)
 }
 
@@ -66,6 +68,7 @@ func (a *app) serviceNames(ctx context.Context) []string {
 			}
 		}
 	})
+
 	return names
 }
 
@@ -82,6 +85,7 @@ func (a *app) typeNames(ctx context.Context) []string {
 		}
 	})
 	slices.Sort(names)
+
 	return slices.Compact(names)
 }
 
@@ -104,6 +108,7 @@ func (a *app) resourceNames(ctx context.Context, typ string) []string {
 			names = append(names, r.Metadata().ID())
 		}
 	})
+
 	return names
 }
 

@@ -27,6 +27,7 @@ func (a *app) configCommand() *cobra.Command {
 	}
 	cmd.AddCommand(a.configAddCommand(), a.configContextCommand(), a.configContextsCommand(), a.configEndpointCommand(), a.configInfoCommand(),
 		a.configMergeCommand(), a.configNewCommand(), a.configNodeCommand(), a.configRemoveCommand())
+
 	return cmd
 }
 
@@ -40,6 +41,7 @@ func (a *app) changeFile(change func(*clientconfig.Config) error) error {
 	if err := change(file); err != nil {
 		return err
 	}
+
 	return file.Write(path)
 }
 
@@ -51,6 +53,7 @@ func (a *app) changeContext(change func(*clientconfig.Context)) error {
 			return err
 		}
 		change(current)
+
 		return nil
 	})
 }
@@ -74,12 +77,14 @@ func (a *app) configAddCommand() *cobra.Command {
 					return err
 				}
 			}
+
 			return a.changeFile(func(file *clientconfig.Config) error {
 				if file.Contexts[args[0]] != nil {
 					return fmt.Errorf("the context %q is there already: remove it with config remove", args[0])
 				}
 				file.Contexts[args[0]] = clientconfig.NewContext([]string{}, pems[0], pems[1], pems[2])
 				file.Context = args[0]
+
 				return nil
 			})
 		},
@@ -87,6 +92,7 @@ func (a *app) configAddCommand() *cobra.Command {
 	cmd.Flags().StringVar(&ca, "ca", "", "file of the authority's certificate")
 	cmd.Flags().StringVar(&crt, "crt", "", "file of the client's certificate")
 	cmd.Flags().StringVar(&key, "key", "", "file of the client's key")
+
 	return cmd
 }
 
@@ -94,6 +100,7 @@ func (a *app) completeContext(_ *cobra.Command, args []string, _ string) ([]stri
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+
 	return a.contextNames(), cobra.ShellCompDirectiveNoFileComp
 }
 
@@ -107,6 +114,7 @@ func (a *app) configContextCommand() *cobra.Command {
 					return err
 				}
 				file.Context = args[0]
+
 				return nil
 			})
 		},
@@ -129,6 +137,7 @@ func (a *app) configContextsCommand() *cobra.Command {
 				}
 				t.row(mark, name, strings.Join(file.Contexts[name].Endpoints, ","), strings.Join(file.Contexts[name].Nodes, ","))
 			}
+
 			return t.flush()
 		},
 	}
@@ -164,6 +173,7 @@ func commaSeparated(args []string) []string {
 			}
 		}
 	}
+
 	return out
 }
 
@@ -179,10 +189,12 @@ func (a *app) configMergeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.changeFile(func(file *clientconfig.Config) error {
 				for _, r := range file.Merge(other) {
 					fmt.Fprintf(a.err, "renamed context %q -> %q\n", r.From, r.To)
 				}
+
 				return nil
 			})
 		},
@@ -199,14 +211,17 @@ func (a *app) configRemoveCommand() *cobra.Command {
 			if len(matching) == 0 {
 				return fmt.Errorf("no context matches %q: config contexts lists them", args[0])
 			}
+
 			return a.changeFile(func(file *clientconfig.Config) error {
 				for _, name := range matching {
 					if name == file.Context && len(file.Contexts) > len(matching) {
 						fmt.Fprintf(a.err, "%q is the current context: it stays; choose another first\n", name)
+
 						continue
 					}
 					if dryRun {
 						fmt.Fprintf(a.out, "would remove context %q\n", name)
+
 						continue
 					}
 					if !yes && !a.confirm(fmt.Sprintf("remove context %q?", name)) {
@@ -217,12 +232,14 @@ func (a *app) configRemoveCommand() *cobra.Command {
 						file.Context = ""
 					}
 				}
+
 				return nil
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
 	cmd.Flags().BoolVarP(&yes, "noconfirm", "y", false, "do not ask")
+
 	return cmd
 }
 
@@ -231,6 +248,7 @@ func (a *app) confirm(question string) bool {
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
 	var answer string
 	_, _ = fmt.Fscanln(a.in, &answer) // an empty line is no
+
 	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
 }
 
@@ -248,6 +266,7 @@ func wildcard(pattern, name string) bool {
 			return true
 		}
 	}
+
 	return false
 }
 
@@ -276,6 +295,7 @@ func (a *app) configInfoCommand() *cobra.Command {
 			case "json":
 				enc := json.NewEncoder(a.out)
 				enc.SetIndent("", "    ")
+
 				return enc.Encode(info)
 			case "yaml":
 				data, err := yaml.Marshal(info)
@@ -283,12 +303,15 @@ func (a *app) configInfoCommand() *cobra.Command {
 					return err
 				}
 				_, err = a.out.Write(data)
+
 				return err
 			}
+
 			return fmt.Errorf("unknown output %q: it is text, json or yaml", output)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "how to print: text, json or yaml")
+
 	return cmd
 }
 
@@ -315,6 +338,7 @@ func (a *app) contextInfo() (contextInfo, error) {
 		return info, err
 	}
 	info.Roles, info.Expires = parsed.Subject.Organization, &parsed.NotAfter
+
 	return info, nil
 }
 
@@ -323,6 +347,7 @@ func (a *app) printInfo(info contextInfo, now time.Time) error {
 		if len(values) == 0 {
 			return "not defined"
 		}
+
 		return strings.Join(values, ", ")
 	}
 	expires := "no certificate"
@@ -340,6 +365,7 @@ func (a *app) printInfo(info contextInfo, now time.Time) error {
 	t.row("Roles:", list(info.Roles))
 	t.row("Certificate expires:", expires)
 	t.row("File:", info.File)
+
 	return t.flush()
 }
 
@@ -353,9 +379,11 @@ func roughly(d time.Duration) string {
 			if n > 1 {
 				u.name += "s"
 			}
+
 			return fmt.Sprintf("%d %s", n, u.name)
 		}
 	}
+
 	return "less than a minute"
 }
 
@@ -372,6 +400,7 @@ func (a *app) configNewCommand() *cobra.Command {
 			if len(args) == 1 {
 				path = args[0]
 			}
+
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				ctx, cancel := context.WithTimeout(ctx, quickly)
 				defer cancel()
@@ -379,6 +408,7 @@ func (a *app) configNewCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+
 				return client.Each(c, answer.GetMessages(), func(_ string, m *machine.GenerateClientConfiguration) error {
 					return a.writeClientConfig(cmd, path, c, m)
 				})
@@ -387,6 +417,7 @@ func (a *app) configNewCommand() *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&ttl, "crt-ttl", 8760*time.Hour, "how long the certificate is valid")
 	cmd.Flags().StringSliceVar(&roles, "roles", []string{"os:admin"}, "roles of the client")
+
 	return cmd
 }
 
@@ -407,5 +438,6 @@ func (a *app) writeClientConfig(cmd *cobra.Command, path string, c *client.Clien
 	if err != nil {
 		return err
 	}
+
 	return a.writeNew(cmd, path, data)
 }

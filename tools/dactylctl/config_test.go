@@ -116,6 +116,7 @@ func fingerprint(text string) string {
 			lines[i] = before + "has the fingerprint ···"
 		}
 	}
+
 	return strings.Join(lines, "\n")
 }
 
@@ -148,6 +149,7 @@ func tlsServer(t *testing.T, ca pki.Pair, now time.Time) string {
 		}
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
+
 	return "127.0.0.1:" + port
 }
 
@@ -190,6 +192,7 @@ func enter(t *testing.T) (leave func()) {
 		}
 	}
 	change(t.TempDir())
+
 	return func() { change(before) }
 }
 

@@ -46,6 +46,7 @@ func listDefinitions(ctx context.Context, c *client.Client) ([]definition, error
 			return nil, fmt.Errorf("resource definition %s: %w", r.Metadata().ID(), err)
 		}
 	}
+
 	return out, nil
 }
 
@@ -72,6 +73,7 @@ func findDefinition(definitions []definition, name string) (definition, error) {
 		names[i] = d.Type
 	}
 	slices.Sort(names)
+
 	return definition{}, fmt.Errorf("%q may mean %s: use one of these names", name, strings.Join(names, ", "))
 }
 
@@ -87,5 +89,6 @@ func similar(definitions []definition, wanted string) string {
 		return ""
 	}
 	slices.Sort(names)
+
 	return " (" + strings.Join(names[:min(len(names), 4)], ", ") + ")"
 }

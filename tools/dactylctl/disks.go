@@ -43,6 +43,7 @@ func (a *app) disksCommand() *cobra.Command {
 			if !known {
 				return fmt.Errorf("unknown output %q: it is table, yaml or json", output)
 			}
+
 			return a.ask(cmd, func(ctx context.Context, c *client.Client) error {
 				messages, err := listDisks(ctx, c)
 				if err != nil {
@@ -53,11 +54,13 @@ func (a *app) disksCommand() *cobra.Command {
 					for _, d := range m.GetDisks() {
 						disks = append(disks, newDiskInfo(node, d))
 					}
+
 					return nil
 				})
 				if e := write(a.out, disks); e != nil {
 					return e
 				}
+
 				return err
 			})
 		},
@@ -65,11 +68,13 @@ func (a *app) disksCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "how to print: table, yaml or json")
 	a.complete(cmd, "output", func(string) []string { return []string{"table", "yaml", "json"} })
 	a.insecureFlags(cmd)
+
 	return cmd
 }
 
 func listDisks(ctx context.Context, c *client.Client) ([]*storage.Disks, error) {
 	answer, err := storage.NewStorageServiceClient(c.Conn()).Disks(ctx, &emptypb.Empty{})
+
 	return answer.GetMessages(), err
 }
 
@@ -88,6 +93,7 @@ func diskTable(w io.Writer, disks []diskInfo) error {
 		t.row(d.Node, d.Device, orDash(d.Model), orDash(d.Serial), d.Type, orDash(d.UUID), orDash(d.WWID), orDash(d.Modalias), orDash(d.Name),
 			humanBytes(d.Size), orDash(d.BusPath), orDash(d.Subsystem), star(d.ReadOnly), star(d.SystemDisk))
 	}
+
 	return t.flush()
 }
 
@@ -97,12 +103,14 @@ func diskYAML(w io.Writer, disks []diskInfo) error {
 		return err
 	}
 	_, err = w.Write(data)
+
 	return err
 }
 
 func diskJSON(w io.Writer, disks []diskInfo) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "    ")
+
 	return enc.Encode(disks)
 }
 
@@ -111,6 +119,7 @@ func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
+
 	return s
 }
 
@@ -118,10 +127,12 @@ func star(yes bool) string {
 	if yes {
 		return "*"
 	}
+
 	return ""
 }
 
 func oneOf(values []string) string {
 	last := len(values) - 1
+
 	return strings.Join(values[:last], ", ") + " or " + values[last]
 }

@@ -31,6 +31,7 @@ func (a *app) editCommand() *cobra.Command {
 	}
 	f.add(a, cmd)
 	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the resource (default is the one of the type)")
+
 	return cmd
 }
 
@@ -46,6 +47,7 @@ func (a *app) edited(node string, data []byte) ([]byte, error) {
 		text = withoutNote(text, note)
 		if bytes.Equal(bytes.TrimSpace(text), bytes.TrimSpace(original)) {
 			fmt.Fprintln(a.err, "cancelled: nothing was changed")
+
 			return nil, nil
 		}
 		if bytes.Equal(text, data) && strings.HasPrefix(note, "#!") {
@@ -71,6 +73,7 @@ func withoutNote(text []byte, note string) []byte {
 		}
 		text = rest
 	}
+
 	return text
 }
 
@@ -96,5 +99,6 @@ func (a *app) runEditor(data []byte) ([]byte, error) {
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("run the editor %q: %w", editor, err)
 	}
+
 	return os.ReadFile(f.Name())
 }

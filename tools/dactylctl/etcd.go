@@ -23,6 +23,7 @@ func (a *app) etcdCommand() *cobra.Command {
 	alarm.AddCommand(a.etcdAlarmListCommand(), a.etcdAlarmDisarmCommand())
 	cmd.AddCommand(alarm, a.etcdMembersCommand(), a.etcdStatusCommand(), a.etcdDefragCommand(), a.etcdSnapshotCommand(),
 		a.etcdForfeitCommand(), a.etcdLeaveCommand(), a.etcdRemoveCommand())
+
 	return cmd
 }
 
@@ -33,6 +34,7 @@ func (a *app) etcdMembersCommand() *cobra.Command {
 			return tabled(a, cmd, []string{"NODE", "ID", "HOSTNAME", "PEER URLS", "CLIENT URLS", "LEARNER"},
 				func(ctx context.Context, c *client.Client) ([]*machine.EtcdMembers, error) {
 					answer, err := c.Machine.EtcdMemberList(ctx, &machine.EtcdMemberListRequest{})
+
 					return answer.GetMessages(), err
 				},
 				func(t *table, node string, m *machine.EtcdMembers) {
@@ -53,6 +55,7 @@ func (a *app) etcdStatusCommand() *cobra.Command {
 			return tabled(a, cmd, []string{"NODE", "MEMBER", "DB SIZE", "IN USE", "LEADER", "RAFT INDEX", "RAFT TERM", "RAFT APPLIED INDEX", "LEARNER", "ERRORS"},
 				func(ctx context.Context, c *client.Client) ([]*machine.EtcdStatus, error) {
 					answer, err := c.Machine.EtcdStatus(ctx, &emptypb.Empty{})
+
 					return answer.GetMessages(), err
 				}, etcdStatusRow)
 		},
@@ -76,6 +79,7 @@ func (a *app) etcdAlarmListCommand() *cobra.Command {
 			return tabled(a, cmd, []string{"NODE", "MEMBER", "ALARM"},
 				func(ctx context.Context, c *client.Client) ([]*machine.EtcdAlarm, error) {
 					answer, err := c.Machine.EtcdAlarmList(ctx, &emptypb.Empty{})
+
 					return answer.GetMessages(), err
 				}, func(t *table, node string, m *machine.EtcdAlarm) { alarmRows(t, node, m.GetMemberAlarms()) })
 		},
@@ -89,6 +93,7 @@ func (a *app) etcdAlarmDisarmCommand() *cobra.Command {
 			return tabled(a, cmd, []string{"NODE", "MEMBER", "ALARM"},
 				func(ctx context.Context, c *client.Client) ([]*machine.EtcdAlarmDisarm, error) {
 					answer, err := c.Machine.EtcdAlarmDisarm(ctx, &emptypb.Empty{})
+
 					return answer.GetMessages(), err
 				}, func(t *table, node string, m *machine.EtcdAlarmDisarm) { alarmRows(t, node, m.GetMemberAlarms()) })
 		},
@@ -107,6 +112,7 @@ func (a *app) etcdDefragCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				answer, err := c.Machine.EtcdDefragment(ctx, &emptypb.Empty{})
+
 				return finish(c, answer.GetMessages(), err)
 			})
 		},
@@ -118,6 +124,7 @@ func finish[M client.Answer](c *client.Client, messages []M, err error) error {
 	if err != nil {
 		return err
 	}
+
 	return client.Each(c, messages, func(string, M) error { return nil })
 }
 
@@ -127,6 +134,7 @@ func (a *app) etcdLeaveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				answer, err := c.Machine.EtcdLeaveCluster(ctx, &machine.EtcdLeaveClusterRequest{})
+
 				return finish(c, answer.GetMessages(), err)
 			})
 		},
@@ -139,6 +147,7 @@ func (a *app) etcdForfeitCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				answer, err := c.Machine.EtcdForfeitLeadership(ctx, &machine.EtcdForfeitLeadershipRequest{})
+
 				return finish(c, answer.GetMessages(), err)
 			})
 		},
@@ -153,8 +162,10 @@ func (a *app) etcdRemoveCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%q is not a member ID: etcd members lists them", args[0])
 			}
+
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				answer, err := c.Machine.EtcdRemoveMemberByID(ctx, &machine.EtcdRemoveMemberByIDRequest{MemberId: id})
+
 				return finish(c, answer.GetMessages(), err)
 			})
 		},
@@ -175,6 +186,7 @@ func (a *app) etcdSnapshotCommand() *cobra.Command {
 					return err
 				}
 				fmt.Fprintf(a.out, "etcd snapshot saved to %q (%d bytes)\n", args[0], size)
+
 				return nil
 			})
 		},
@@ -193,6 +205,7 @@ func saveAs(path string, write func(io.Writer) error) (int64, error) {
 	if err = errors.Join(err, statErr, f.Sync(), f.Close()); err != nil {
 		return 0, errors.Join(err, os.Remove(part))
 	}
+
 	return info.Size(), os.Rename(part, path)
 }
 
@@ -217,12 +230,14 @@ func (a *app) bootstrapCommand() *cobra.Command {
 					fmt.Fprintf(a.out, "recovering from snapshot %q\n", from)
 				}
 				answer, err := c.Machine.Bootstrap(ctx, &machine.BootstrapRequest{RecoverEtcd: from != "", RecoverSkipHashCheck: skip})
+
 				return finish(c, answer.GetMessages(), err)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&from, "recover-from", "", "snapshot of etcd to begin with")
 	cmd.Flags().BoolVar(&skip, "recover-skip-hash-check", false, "take a snapshot without a hash, as one copied from the data directory")
+
 	return cmd
 }
 
@@ -253,5 +268,6 @@ func uploadSnapshot(ctx context.Context, c *client.Client, path string) error {
 		}
 	}
 	answer, err := stream.CloseAndRecv()
+
 	return finish(c, answer.GetMessages(), err)
 }

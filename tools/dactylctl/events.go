@@ -33,8 +33,10 @@ func (a *app) eventsCommand() *cobra.Command {
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
 				fmt.Fprintf(a.out, eventFormat, "NODE", "ID", "EVENT", "ACTOR", "SOURCE", "MESSAGE")
 				req := &machine.EventsRequest{TailEvents: f.tail, TailId: f.since, TailSeconds: int32(f.duration.Seconds()), WithActorId: f.actor}
+
 				return followNodes(ctx, c, a.out, true, func(ctx context.Context, w *lineWriter) error {
 					w.prefix = "" // the line names the node
+
 					return streamEvents(ctx, c, w.node, req, w)
 				})
 			})
@@ -44,6 +46,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&f.duration, "duration", 0, "show events of this long ago, and new ones")
 	cmd.Flags().StringVar(&f.since, "since", "", "show events after this event's ID (default is to show no history)")
 	cmd.Flags().StringVar(&f.actor, "actor-id", "", "show events of one action only (default is no filter)")
+
 	return cmd
 }
 
@@ -64,11 +67,13 @@ func streamEvents(ctx context.Context, c *client.Client, node string, req *machi
 			req = &machine.EventsRequest{TailId: e.GetId(), WithActorId: req.GetWithActorId()}
 			name, source, message := describeEvent(e)
 			_, err := fmt.Fprintf(w, eventFormat, node, e.GetId(), name, e.GetActorId(), source, message)
+
 			return err
 		})
 		if err == nil {
 			err = errors.New("the node ended the stream of events")
 		}
+
 		return received, err
 	})
 }
@@ -87,6 +92,7 @@ func describeEvent(e *machine.Event) (name, source, message string) {
 		if p.GetError() != nil {
 			message = fmt.Sprintf("error: [%s] %s", p.GetError().GetCode(), p.GetError().GetMessage())
 		}
+
 		return name, p.GetSequence(), message
 	case *machine.PhaseEvent:
 		return name, p.GetPhase(), strings.ToLower(p.GetAction().String())
@@ -111,8 +117,10 @@ func describeEvent(e *machine.Event) (name, source, message string) {
 		if len(unmet) > 0 {
 			message += ", unmet: " + strings.Join(unmet, "; ")
 		}
+
 		return name, "", oneLine(message)
 	}
+
 	return name, "", ""
 }
 
@@ -120,5 +128,6 @@ func decodePayload(e *machine.Event) (proto.Message, error) {
 	if e.GetData() == nil {
 		return nil, errors.New("an event without content")
 	}
+
 	return e.GetData().UnmarshalNew()
 }

@@ -76,6 +76,7 @@ func each[M any](ctx context.Context, make func(md *common.Metadata) M) []M {
 		}
 		out = append(out, make(m))
 	}
+
 	return out
 }
 
@@ -84,6 +85,7 @@ func (f *fake) Version(ctx context.Context, _ *emptypb.Empty) (*machine.VersionR
 		if md.GetError() != "" {
 			return &machine.Version{Metadata: md}
 		}
+
 		return &machine.Version{
 			Metadata: md,
 			Version:  &machine.VersionInfo{Tag: "v1.8.0", Sha: "abcdef1", Built: "2026-01-02T03:04:05Z", GoVersion: "go1.26.0", Os: "linux", Arch: "amd64"},
@@ -100,6 +102,7 @@ func (f *fake) ServiceList(ctx context.Context, _ *emptypb.Empty) (*machine.Serv
 
 func testServices(now time.Time) []*machine.ServiceInfo {
 	at := func(before time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-before)) }
+
 	return []*machine.ServiceInfo{
 		{Id: "etcd", State: "Preparing", Health: &machine.ServiceHealth{Unknown: true}, Events: &machine.ServiceEvents{Events: []*machine.ServiceEvent{
 			{State: "Waiting", Msg: `Waiting for service "networkd" to be "up", time sync`, Ts: at(20 * time.Second)},
@@ -119,6 +122,7 @@ func (f *fake) ServiceRestart(ctx context.Context, req *machine.ServiceRestartRe
 
 func (f *fake) ApplyConfiguration(ctx context.Context, req *machine.ApplyConfigurationRequest) (*machine.ApplyConfigurationResponse, error) {
 	f.applied = append(f.applied, req)
+
 	return &machine.ApplyConfigurationResponse{Messages: each(ctx, func(md *common.Metadata) *machine.ApplyConfiguration {
 		return &machine.ApplyConfiguration{Metadata: md, Warnings: []string{"the hostname is short"}, ModeDetails: "Applied configuration without a reboot"}
 	})}, nil
@@ -132,6 +136,7 @@ func (f *fake) Reset(ctx context.Context, req *machine.ResetRequest) (*machine.R
 		}
 	}
 	f.resets = append(f.resets, req)
+
 	return &machine.ResetResponse{Messages: each(ctx, func(md *common.Metadata) *machine.Reset { return &machine.Reset{Metadata: md, ActorId: "actor"} })}, nil
 }
 
@@ -149,6 +154,7 @@ func (f *fake) Disks(ctx context.Context, _ *emptypb.Empty) (*storage.DisksRespo
 		if md.GetError() != "" {
 			return &storage.Disks{Metadata: md}
 		}
+
 		return &storage.Disks{Metadata: md, Disks: []*storage.Disk{
 			{
 				DeviceName: "/dev/nvme0n1", Name: "nvme0n1", Model: "Fast 1 ", Serial: "F-1", Size: 512110190592, Type: storage.Disk_NVME,
@@ -170,6 +176,7 @@ func (f *fake) Logs(_ *machine.LogsRequest, stream grpc.ServerStreamingServer[co
 	if call < len(f.logs)-1 {
 		return status.Error(codes.Unavailable, "the daemon went away")
 	}
+
 	return nil
 }
 
@@ -179,6 +186,7 @@ func (f *fake) Events(_ *machine.EventsRequest, stream grpc.ServerStreamingServe
 		return err
 	}
 	payload.TypeUrl = "talos/runtime/machine.ServiceStateEvent"
+
 	return stream.Send(&machine.Event{Id: "cdo4qgu1cv9e", Data: payload, ActorId: "boot"})
 }
 
@@ -237,6 +245,7 @@ func states(t *testing.T) state.CoreState {
 		}
 		create(service)
 	}
+
 	return st
 }
 
@@ -281,6 +290,7 @@ func home(t *testing.T) string {
 	t.Setenv("TALOSCONFIG", "")
 	t.Setenv("EDITOR", "")
 	t.Setenv("TALOS_EDITOR", "")
+
 	return dir
 }
 
@@ -290,6 +300,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		return v
 	}
 }
@@ -309,5 +320,6 @@ func session(t *testing.T, args ...string) string {
 	if dir := os.Getenv("HOME"); dir != "" {
 		text = strings.ReplaceAll(text, dir, "~")
 	}
+
 	return text
 }

@@ -43,6 +43,7 @@ func (a *app) listCommand() *cobra.Command {
 				}
 				req.Types = append(req.Types, kind)
 			}
+
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
 				t := newTable(a.out, listHeader(long)...)
 				stream, err := c.Machine.List(c.ToNodes(ctx), req)
@@ -52,6 +53,7 @@ func (a *app) listCommand() *cobra.Command {
 				if e := t.flush(); e != nil {
 					return e
 				}
+
 				return err
 			})
 		},
@@ -61,6 +63,7 @@ func (a *app) listCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "print mode, owner, size and time")
 	cmd.Flags().BoolVarP(&recurse, "recurse", "r", false, "go down all the way")
 	cmd.Flags().StringSliceVarP(&types, "type", "t", nil, "list only files (f), directories (d), symbolic links (l)")
+
 	return cmd
 }
 
@@ -68,6 +71,7 @@ func listHeader(long bool) []string {
 	if long {
 		return []string{"NODE", "MODE", "UID", "GID", "SIZE(B)", "LASTMOD", "NAME"}
 	}
+
 	return []string{"NODE", "NAME"}
 }
 
@@ -81,6 +85,7 @@ func fileRow(t *table, node string, m *machine.FileInfo, long, humanize bool, no
 	}
 	if !long {
 		t.row(node, name)
+
 		return nil
 	}
 	if m.GetLink() != "" {
@@ -93,6 +98,7 @@ func fileRow(t *table, node string, m *machine.FileInfo, long, humanize bool, no
 		when = max(now.Sub(modified), 0).Round(time.Second).String() + " ago"
 	}
 	t.row(node, fs.FileMode(m.GetMode()).String(), m.GetUid(), m.GetGid(), size, when, name)
+
 	return nil
 }
 
@@ -112,6 +118,7 @@ func (a *app) usageCommand() *cobra.Command {
 				args = []string{"/"}
 			}
 			req := &machine.DiskUsageRequest{RecursionDepth: depth, All: all, Threshold: threshold, Paths: args}
+
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
 				t := newTable(a.out, "NODE", "SIZE", "NAME")
 				stream, err := c.Machine.DiskUsage(c.ToNodes(ctx), req)
@@ -121,6 +128,7 @@ func (a *app) usageCommand() *cobra.Command {
 				if e := t.flush(); e != nil {
 					return e
 				}
+
 				return err
 			})
 		},
@@ -129,6 +137,7 @@ func (a *app) usageCommand() *cobra.Command {
 	cmd.Flags().Int32VarP(&depth, "depth", "d", 0, "how many levels to print")
 	cmd.Flags().BoolVarP(&humanize, "humanize", "H", false, "print sizes in KB, MB and GB")
 	cmd.Flags().Int64VarP(&threshold, "threshold", "t", 0, "leave out what is smaller than this many bytes, or larger if negative")
+
 	return cmd
 }
 
@@ -145,6 +154,7 @@ func usageRow(t *table, node string, m *machine.DiskUsageInfo, humanize bool) er
 		size = humanBytes(uint64(max(m.GetSize(), 0)))
 	}
 	t.row(node, size, name)
+
 	return nil
 }
 
@@ -162,5 +172,6 @@ func humanBytes(n uint64) string {
 	if value < 9.95 {
 		return fmt.Sprintf("%.1f %s", value, name)
 	}
+
 	return fmt.Sprintf("%.0f %s", value, name)
 }

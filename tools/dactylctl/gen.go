@@ -23,6 +23,7 @@ func (a *app) genCommand() *cobra.Command {
 	}
 	cmd.PersistentFlags().BoolVarP(&force, "force", "f", false, "write over files that are there")
 	cmd.AddCommand(a.genConfigCommand(), a.genSecretsCommand(), a.genCACommand(), a.genKeyCommand(), a.genCSRCommand(), a.genCrtCommand(), a.genKeypairCommand())
+
 	return cmd
 }
 
@@ -44,6 +45,7 @@ func (a *app) writeNew(cmd *cobra.Command, path string, data []byte) error {
 		return err
 	}
 	fmt.Fprintf(a.err, "generated %s\n", path)
+
 	return nil
 }
 
@@ -88,6 +90,7 @@ func (a *app) genConfigCommand() *cobra.Command {
 	flags.BoolVar(&f.in.Examples, "with-examples", true, "show examples in comments")
 	flags.BoolVar(&f.in.KubeSpan, "with-kubespan", false, "connect the nodes by KubeSpan")
 	flags.StringVar(&f.secrets, "with-secrets", "", "use the secrets of a file that gen secrets wrote")
+
 	return cmd
 }
 
@@ -124,6 +127,7 @@ func (a *app) genConfig(cmd *cobra.Command, args []string, f genConfigFlags) err
 	if files["talosconfig"], err = out.Client.Bytes(); err != nil {
 		return err
 	}
+
 	return a.writeConfigs(cmd, f, files)
 }
 
@@ -142,6 +146,7 @@ func (a *app) writeConfigs(cmd *cobra.Command, f genConfigFlags, files map[strin
 			if _, err := a.out.Write(files[t]); err != nil {
 				return err
 			}
+
 			continue
 		}
 		path := filepath.Join(f.output, names[t])
@@ -152,6 +157,7 @@ func (a *app) writeConfigs(cmd *cobra.Command, f genConfigFlags, files map[strin
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -173,8 +179,10 @@ func (a *app) genSecretsCommand() *cobra.Command {
 			}
 			if output == "-" {
 				_, err = a.out.Write(data)
+
 				return err
 			}
+
 			return a.writeNew(cmd, output, data)
 		},
 	}
@@ -184,6 +192,7 @@ func (a *app) genSecretsCommand() *cobra.Command {
 	flags.StringVarP(&token, "kubernetes-bootstrap-token", "t", "", "bootstrap token of Kubernetes (with --from-kubernetes-pki)")
 	flags.StringVarP(&output, "output-file", "o", "secrets.yaml", "file to write (-: standard output)")
 	flags.StringVar(&talos, "talos-version", "", "version of the contract to write for (v1.8)")
+
 	return cmd
 }
 
@@ -200,6 +209,7 @@ func newBundle(from, pkiDir, token string) (*generate.Bundle, error) {
 		if err != nil {
 			return nil, oneByOne(from, err)
 		}
+
 		return generate.FromConfig(loaded)
 	case pkiDir != "":
 		return generate.FromKubernetesPKI(os.DirFS(pkiDir), token, time.Now())

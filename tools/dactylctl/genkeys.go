@@ -39,12 +39,14 @@ func (a *app) genCACommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.writePair(cmd, organization, pair)
 		},
 	}
 	cmd.Flags().IntVar(&hours, "hours", 87600, "how long the certificate is valid")
 	cmd.Flags().StringVar(&organization, "organization", "", "organization in the certificate, and the files' name")
 	cmd.Flags().BoolVar(&rsa, "rsa", false, "make an RSA key instead of an Ed25519 one")
+
 	return cmd
 }
 
@@ -52,6 +54,7 @@ func (a *app) writePair(cmd *cobra.Command, name string, pair pki.Pair) error {
 	if err := a.writeNew(cmd, name+".crt", pair.Crt); err != nil {
 		return err
 	}
+
 	return a.writeNew(cmd, name+".key", pair.Key)
 }
 
@@ -71,10 +74,12 @@ func (a *app) genKeyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.writeNew(cmd, name+".key", data)
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the file")
+
 	return cmd
 }
 
@@ -109,12 +114,14 @@ func (a *app) genCSRCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.writeNew(cmd, strings.TrimSuffix(keyFile, ".key")+".csr", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 		},
 	}
 	cmd.Flags().StringVar(&ip, "ip", "", "address to name in the certificate")
 	cmd.Flags().StringVar(&keyFile, "key", "", "file of the key")
 	cmd.Flags().StringSliceVar(&roles, "roles", []string{"os:admin"}, "roles of the client")
+
 	return cmd
 }
 
@@ -133,6 +140,7 @@ func (a *app) genCrtCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.writeNew(cmd, name+".crt", crt)
 		},
 	}
@@ -140,6 +148,7 @@ func (a *app) genCrtCommand() *cobra.Command {
 	cmd.Flags().StringVar(&csr, "csr", "", "file of the request")
 	cmd.Flags().IntVar(&hours, "hours", 24, "how long the certificate is valid")
 	cmd.Flags().StringVar(&name, "name", "", "name of the file")
+
 	return cmd
 }
 
@@ -183,6 +192,7 @@ func signRequest(ca, csr string, ttl time.Duration) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
@@ -207,10 +217,12 @@ func (a *app) genKeypairCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.writePair(cmd, organization, pair)
 		},
 	}
 	cmd.Flags().StringVar(&ip, "ip", "", "address to name in the certificate")
 	cmd.Flags().StringVar(&organization, "organization", "", "organization in the certificate, and the files' name")
+
 	return cmd
 }

@@ -41,6 +41,7 @@ func (a *app) getCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "how to print: table, yaml, json or jsonpath='{.spec.x}'")
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "go on and print changes")
 	a.complete(cmd, "output", func(string) []string { return []string{"table", "yaml", "json", "jsonpath="} })
+
 	return cmd
 }
 
@@ -51,6 +52,7 @@ func (a *app) completeResource(cmd *cobra.Command, args []string, _ string) ([]s
 	case 1:
 		return a.resourceNames(cmd.Context(), args[0]), cobra.ShellCompDirectiveNoFileComp
 	}
+
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
@@ -87,11 +89,13 @@ func (a *app) get(ctx context.Context, c *client.Client, args []string, f getFla
 				return err
 			}
 		}
+
 		return nil
 	})
 	if p.printed == 0 && failed != nil {
 		return failed
 	}
+
 	return errors.Join(p.flush(), failed)
 }
 
@@ -107,12 +111,14 @@ func firstDefinition(ctx context.Context, c *client.Client, name string) (defini
 		}
 		last = err
 	}
+
 	return definition{}, last
 }
 
 func fetch(ctx context.Context, c *client.Client, pointer resource.Metadata) ([]resource.Resource, error) {
 	if pointer.ID() == "" {
 		list, err := c.State.List(ctx, pointer, rawList())
+
 		return list.Items, err
 	}
 	r, err := c.State.Get(ctx, pointer, state.WithGetUnmarshalOptions(state.WithSkipProtobufUnmarshal()))
@@ -122,11 +128,13 @@ func fetch(ctx context.Context, c *client.Client, pointer resource.Metadata) ([]
 	if err != nil {
 		return nil, err
 	}
+
 	return []resource.Resource{r}, nil
 }
 
 func shortType(typ string) string {
 	name, _, _ := strings.Cut(typ, ".")
+
 	return name
 }
 
@@ -148,6 +156,7 @@ func watchResources(ctx context.Context, c *client.Client, pointer resource.Meta
 		events := make(chan state.Event)
 		if err := startWatch(c.ToNode(ctx, node), c, pointer, events); err != nil {
 			failed = append(failed, &client.NodeError{Node: node, Err: err})
+
 			continue
 		}
 		watching++
@@ -174,6 +183,7 @@ func watchResources(ctx context.Context, c *client.Client, pointer resource.Meta
 			if ch.event.Type == state.Errored {
 				failed = append(failed, &client.NodeError{Node: ch.node, Err: ch.event.Error})
 				watching--
+
 				continue
 			}
 			if err := printChange(p, ch); err != nil {
@@ -181,6 +191,7 @@ func watchResources(ctx context.Context, c *client.Client, pointer resource.Meta
 			}
 		}
 	}
+
 	return onlyNode(c, errors.Join(failed...))
 }
 
@@ -188,6 +199,7 @@ func startWatch(ctx context.Context, c *client.Client, pointer resource.Metadata
 	if pointer.ID() != "" {
 		return c.State.Watch(ctx, pointer, events, state.WithWatchUnmarshalOptions(state.WithSkipProtobufUnmarshal()))
 	}
+
 	return c.State.WatchKind(ctx, pointer, events, state.WithBootstrapContents(true),
 		state.WithWatchKindUnmarshalOptions(state.WithSkipProtobufUnmarshal()))
 }
@@ -201,5 +213,6 @@ func printChange(p *printer, ch change) error {
 	if err := p.print(ch.node, mark, ch.event.Resource); err != nil {
 		return err
 	}
+
 	return p.flush()
 }

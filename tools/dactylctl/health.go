@@ -37,6 +37,7 @@ func (a *app) healthCommand() *cobra.Command {
 			if f.initNode != "" {
 				f.controlPlanes = append(f.controlPlanes, f.initNode)
 			}
+
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				ctx, cancel := context.WithTimeout(ctx, f.timeout)
 				defer cancel()
@@ -46,6 +47,7 @@ func (a *app) healthCommand() *cobra.Command {
 						return err
 					}
 				}
+
 				return a.clientHealth(ctx, c, f)
 			})
 		},
@@ -58,6 +60,7 @@ func (a *app) healthCommand() *cobra.Command {
 	flags.BoolVar(&f.e2e, "run-e2e", false, "run the tests of Kubernetes (not available)")
 	flags.BoolVar(&f.server, "server", true, "let the node run the checks when it can")
 	flags.DurationVar(&f.timeout, "wait-timeout", 20*time.Minute, "how long to wait")
+
 	return cmd
 }
 
@@ -69,8 +72,10 @@ func (a *app) serverHealth(ctx context.Context, c *client.Client, f healthFlags)
 	if err != nil {
 		return err
 	}
+
 	return client.Receive(c, stream, func(_ string, m *cluster.HealthCheckProgress) error {
 		_, err := fmt.Fprintln(a.err, m.GetMessage())
+
 		return err
 	})
 }
@@ -100,9 +105,11 @@ func (a *app) clientHealth(ctx context.Context, c *client.Client, f healthFlags)
 					return fmt.Errorf("%s: %w", n, err)
 				}
 			}
+
 			return nil
 		}
 	}
+
 	return waitFor(ctx, a.err, []check{
 		{"all nodes to be ready", each(all, func(ctx context.Context, _ string) error { return nodeReady(ctx, c) })},
 		{"all services to be healthy", each(all, func(ctx context.Context, _ string) error { return servicesHealthy(ctx, c) })},
@@ -122,6 +129,7 @@ func waitFor(ctx context.Context, out io.Writer, checks []check) error {
 			err := ch.run(ctx)
 			if err == nil {
 				fmt.Fprintf(out, "waiting for %s: OK\n", ch.name)
+
 				break
 			}
 			if reason := reasonOf(err); reason != last && ctx.Err() == nil {
@@ -135,6 +143,7 @@ func waitFor(ctx context.Context, out io.Writer, checks []check) error {
 			}
 		}
 	}
+
 	return nil
 }
 
@@ -148,6 +157,7 @@ func reasonOf(err error) string {
 		_, what, _ = strings.Cut(what, "desc = ")
 		text = where + what
 	}
+
 	return oneLine(text)
 }
 
@@ -175,6 +185,7 @@ func discover(ctx context.Context, c *client.Client, f *healthFlags) error {
 	if len(f.controlPlanes) == 0 {
 		return errors.New("discovery has found no control plane node: name them with --control-plane-nodes")
 	}
+
 	return nil
 }
 
@@ -204,6 +215,7 @@ func addressesOf(members []member) (controlPlanes, workers []string) {
 			controlPlanes = append(controlPlanes, address)
 		}
 	}
+
 	return controlPlanes, workers
 }
 
@@ -215,6 +227,7 @@ func nodeReady(ctx context.Context, c *client.Client) error {
 	if !ready || stage != "running" {
 		return fmt.Errorf("the node is %s, ready %v", stage, ready)
 	}
+
 	return nil
 }
 
@@ -234,6 +247,7 @@ func servicesHealthy(ctx context.Context, c *client.Client) error {
 	if len(bad) > 0 {
 		return errors.New(strings.Join(bad, ", "))
 	}
+
 	return nil
 }
 
@@ -253,6 +267,7 @@ func etcdHealthy(ctx context.Context, c *client.Client) error {
 			return errors.New("still a learner")
 		}
 	}
+
 	return nil
 }
 
@@ -266,5 +281,6 @@ func etcdComplete(ctx context.Context, c *client.Client, want int) error {
 			return fmt.Errorf("%d members, %d control plane nodes", got, want)
 		}
 	}
+
 	return nil
 }

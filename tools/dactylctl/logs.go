@@ -30,6 +30,7 @@ func (a *app) logsCommand() *cobra.Command {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
+
 			return a.serviceNames(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,6 +38,7 @@ func (a *app) logsCommand() *cobra.Command {
 			if kubernetes {
 				req.Namespace, req.Driver = "k8s.io", common.ContainerDriver_CRI
 			}
+
 			return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
 				return followNodes(ctx, c, a.out, follow, func(ctx context.Context, w *lineWriter) error { return streamLog(ctx, c, req, w) })
 			})
@@ -45,6 +47,7 @@ func (a *app) logsCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on and print new lines")
 	cmd.Flags().BoolVarP(&kubernetes, "kubernetes", "k", false, "the log of a Kubernetes container")
 	cmd.Flags().Int32Var(&tail, "tail", -1, "lines to print from the end (default is all)")
+
 	return cmd
 }
 
@@ -76,6 +79,7 @@ func followNodes(ctx context.Context, c *client.Client, out io.Writer, endless b
 	if ctx.Err() != nil {
 		return nil // interrupted on purpose
 	}
+
 	return errors.Join(failed...)
 }
 
@@ -101,14 +105,18 @@ func streamLog(ctx context.Context, c *client.Client, req *machine.LogsRequest, 
 		err = client.Receive(c, stream, func(_ string, m *common.Data) error {
 			received = true
 			_, err := w.Write(m.GetBytes())
+
 			return err
 		})
+
 		return received, err
 	}
 	if !req.GetFollow() {
 		_, err := once()
+
 		return err
 	}
+
 	return client.Again(ctx, once)
 }
 
@@ -146,6 +154,7 @@ func (w *lineWriter) Write(data []byte) (int, error) {
 	if w.skipping && (len(w.held) >= resumeTail || time.Since(w.since) > resumePatience) {
 		return len(data), w.release()
 	}
+
 	return len(data), nil
 }
 
@@ -156,12 +165,14 @@ func (w *lineWriter) line(line string) error {
 		} else {
 			w.held = append(w.held, line)
 		}
+
 		return nil
 	}
 	w.last = line
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_, err := fmt.Fprintln(w.out, w.prefix+line)
+
 	return err
 }
 
@@ -180,6 +191,7 @@ func (w *lineWriter) release() error {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -190,5 +202,6 @@ func (w *lineWriter) end() error {
 	}
 	part := w.part
 	w.part = ""
+
 	return w.line(part)
 }

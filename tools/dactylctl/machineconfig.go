@@ -20,6 +20,7 @@ func (a *app) machineConfigCommand() *cobra.Command {
 	gen := a.genConfigCommand()
 	gen.Use, gen.Short = "gen <cluster name> <cluster endpoint>", "Make the configurations of a new cluster (the same as gen config)"
 	cmd.AddCommand(a.machineConfigPatchCommand(), gen)
+
 	return cmd
 }
 
@@ -43,13 +44,16 @@ func (a *app) machineConfigPatchCommand() *cobra.Command {
 			}
 			if output == "" || output == "-" {
 				_, err = a.out.Write(data)
+
 				return err
 			}
+
 			return os.WriteFile(output, data, 0o600)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write (default is the standard output)")
 	cmd.Flags().StringArrayVarP(&patches, "patch", "p", nil, "a patch, or @FILE (may be given many times)")
+
 	return cmd
 }
 
@@ -90,12 +94,14 @@ func (a *app) validateCommand() *cobra.Command {
 				return fmt.Errorf("%s: %d warnings, and --strict takes them for errors", file, len(warnings))
 			}
 			fmt.Fprintf(a.out, "%s is valid for %s mode\n", file, strings.ToLower(mode))
+
 			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the machine configuration (-: standard input)")
 	cmd.Flags().StringVarP(&mode, "mode", "m", "", "where the machine runs: metal, cloud or container")
 	cmd.Flags().BoolVar(&strict, "strict", false, "take warnings for errors")
+
 	return cmd
 }
 
@@ -109,5 +115,6 @@ func oneByOne(file string, err error) error {
 	for i, e := range many.Errors {
 		out[i] = fmt.Errorf("%s: %w", file, e)
 	}
+
 	return errors.Join(out...)
 }

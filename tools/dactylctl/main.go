@@ -35,6 +35,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	for _, e := range flatten(err) {
 		fmt.Fprintln(errOut, "error:", e)
 	}
+
 	return 1
 }
 
@@ -45,8 +46,10 @@ func flatten(err error) []error {
 		for _, e := range joined.Unwrap() {
 			out = append(out, flatten(e)...)
 		}
+
 		return out
 	}
+
 	return []error{err}
 }
 
@@ -59,5 +62,6 @@ func explain(err error, where []string) error {
 	for _, e := range flatten(err) {
 		out = append(out, client.Explain(e, where))
 	}
+
 	return errors.Join(out...)
 }

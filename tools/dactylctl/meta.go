@@ -27,11 +27,13 @@ func (a *app) metaCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.ask(cmd, func(ctx context.Context, c *client.Client) error {
 				answer, err := c.Machine.MetaWrite(ctx, &machine.MetaWriteRequest{Key: key, Value: []byte(args[1])})
 				if err != nil {
 					return err
 				}
+
 				return client.Each(c, answer.GetMessages(), func(string, *machine.MetaWrite) error { return nil })
 			})
 		},
@@ -47,17 +49,20 @@ func (a *app) metaCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			return a.ask(cmd, func(ctx context.Context, c *client.Client) error {
 				answer, err := c.Machine.MetaDelete(ctx, &machine.MetaDeleteRequest{Key: key})
 				if err != nil {
 					return err
 				}
+
 				return client.Each(c, answer.GetMessages(), func(string, *machine.MetaDelete) error { return nil })
 			})
 		},
 	}
 	a.insecureFlags(remove)
 	cmd.AddCommand(write, remove)
+
 	return cmd
 }
 
@@ -66,5 +71,6 @@ func metaKey(text string) (uint32, error) {
 	if err != nil || key == 0 {
 		return 0, fmt.Errorf("%q is not a META key: keys are numbers from 0x01 to 0xff", text)
 	}
+
 	return uint32(key), nil
 }

@@ -38,6 +38,7 @@ func (a *app) patchCommand() *cobra.Command {
 			if len(patches) == 0 {
 				return errors.New("which patch? Give one with -p or --patch-file")
 			}
+
 			return a.changeConfig(cmd, args, namespace, f, func(_ string, data []byte) ([]byte, error) { return patched(data, patches) })
 		},
 	}
@@ -45,6 +46,7 @@ func (a *app) patchCommand() *cobra.Command {
 	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the resource (default is the one of the type)")
 	cmd.Flags().StringVar(&file, "patch-file", "", "a file with a patch")
 	cmd.Flags().StringArrayVarP(&patches, "patch", "p", nil, "a patch, or @FILE (may be given many times)")
+
 	return cmd
 }
 
@@ -69,6 +71,7 @@ func (a *app) changeConfig(cmd *cobra.Command, args []string, namespace string, 
 		if len(args) == 2 {
 			id = args[1]
 		}
+
 		return everyNode(ctx, c, func(ctx context.Context, node string) error {
 			data, err := fetchConfig(ctx, c, namespace, id)
 			if err != nil {
@@ -88,6 +91,7 @@ func (a *app) changeConfig(cmd *cobra.Command, args []string, namespace string, 
 			if !f.dryRun {
 				fmt.Fprintf(a.err, "patched %s/%s at the node %s\n", d.Type, id, node)
 			}
+
 			return nil
 		})
 	})
@@ -108,5 +112,6 @@ func fetchConfig(ctx context.Context, c *client.Client, namespace, id string) ([
 	if !ok {
 		return nil, errors.New("the machine configuration is not given as text")
 	}
+
 	return []byte(text), nil
 }

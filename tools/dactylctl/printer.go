@@ -30,6 +30,7 @@ func newPrinter(out io.Writer, format string, d definition, watch bool) (*printe
 		var err error
 		p.format = "jsonpath"
 		p.path, err = jsonpath.Parse(path)
+
 		return p, err
 	}
 	switch format {
@@ -39,6 +40,7 @@ func newPrinter(out io.Writer, format string, d definition, watch bool) (*printe
 	default:
 		return nil, fmt.Errorf("unknown output %q: it is table, yaml, json or jsonpath=PATH", format)
 	}
+
 	return p, nil
 }
 
@@ -57,6 +59,7 @@ func (p *printer) startTable(d definition) error {
 		header = append(header, strings.ToUpper(c.Name))
 	}
 	p.table = newTable(p.out, header...)
+
 	return nil
 }
 
@@ -64,6 +67,7 @@ func (p *printer) flush() error {
 	if p.table != nil {
 		return p.table.flush()
 	}
+
 	return nil
 }
 
@@ -90,10 +94,12 @@ func (p *printer) print(node, mark string, r resource.Resource) error {
 			return err
 		}
 		_, err := fmt.Fprintln(p.out, strings.TrimSuffix(text.String(), "\n"))
+
 		return err
 	}
 	enc := json.NewEncoder(p.out)
 	enc.SetIndent("", "    ")
+
 	return enc.Encode(whole)
 }
 
@@ -116,6 +122,7 @@ func (p *printer) printRow(node, mark string, r resource.Resource) error {
 		cells = append(cells, oneLine(jsonpath.Join(c.Find(spec))))
 	}
 	p.table.row(cells...)
+
 	return nil
 }
 
@@ -138,6 +145,7 @@ func (p *printer) printYAML(node, mark string, r resource.Resource) error {
 	if err := enc.Encode(out); err != nil {
 		return err
 	}
+
 	return enc.Close()
 }
 
@@ -151,6 +159,7 @@ func decodedSpec(r resource.Resource) (any, error) {
 	if err := yaml.Unmarshal(text, &spec); err != nil {
 		return nil, fmt.Errorf("spec of %s: %w", r.Metadata(), err)
 	}
+
 	return spec, nil
 }
 
@@ -172,5 +181,6 @@ func decoded(r resource.Resource) (map[string]any, error) {
 	if metadata, ok := whole["metadata"].(map[string]any); ok {
 		metadata["id"] = r.Metadata().ID()
 	}
+
 	return whole, nil
 }

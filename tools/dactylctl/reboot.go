@@ -44,10 +44,12 @@ func (a *app) rebootCommand() *cobra.Command {
 			if !ok {
 				return fmt.Errorf("unknown mode %q: it is default or powercycle", mode)
 			}
+
 			return a.takeAway(cmd, f, action{
 				doing: "rebooting",
 				ask: func(ctx context.Context, c *client.Client) error {
 					answer, err := c.Machine.Reboot(ctx, &machine.RebootRequest{Mode: machine.RebootRequest_Mode(value)})
+
 					return finish(c, answer.GetMessages(), err)
 				},
 				done: backAfter,
@@ -56,6 +58,7 @@ func (a *app) rebootCommand() *cobra.Command {
 	}
 	f.add(cmd, "the nodes are back")
 	cmd.Flags().StringVarP(&mode, "mode", "m", "default", "default or powercycle (through the firmware, without kexec)")
+
 	return cmd
 }
 
@@ -71,6 +74,7 @@ func (a *app) shutdownCommand() *cobra.Command {
 				doing: "shutting down",
 				ask: func(ctx context.Context, c *client.Client) error {
 					answer, err := c.Machine.Shutdown(ctx, &machine.ShutdownRequest{Force: force})
+
 					return finish(c, answer.GetMessages(), err)
 				},
 				done: goneAfter,
@@ -79,6 +83,7 @@ func (a *app) shutdownCommand() *cobra.Command {
 	}
 	f.add(cmd, "the nodes are off")
 	cmd.Flags().BoolVar(&force, "force", false, "do not move the node's work to others first")
+
 	return cmd
 }
 
@@ -107,6 +112,7 @@ func (a *app) takeAway(cmd *cobra.Command, f waitFlags, act action) error {
 			})
 		}
 		wg.Wait()
+
 		return onlyNode(c, errors.Join(failed...))
 	})
 }
@@ -138,6 +144,7 @@ func (a *app) takeAwayNode(ctx context.Context, c *client.Client, node string, f
 			if f.debug {
 				a.kernelLog(ctx, c, node)
 			}
+
 			return fmt.Errorf("not done after %s: the node is %s", f.timeout, doing)
 		case <-time.After(200 * time.Millisecond):
 		}
@@ -178,6 +185,7 @@ func bootID(ctx context.Context, c *client.Client) (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	return items[0].Metadata().Created().String(), nil
 }
 
@@ -208,6 +216,7 @@ func backAfter(ctx context.Context, c *client.Client, _, before string) (string,
 	case stage == "":
 		return "starting", false
 	}
+
 	return stage, false
 }
 
@@ -221,6 +230,7 @@ func goneAfter(ctx context.Context, c *client.Client, _, before string) (string,
 	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
 		return "off", true
 	}
+
 	return "going down", false
 }
 
@@ -230,6 +240,7 @@ func stays(ctx context.Context, c *client.Client, before string) bool {
 		return false
 	}
 	stage, _ := machineStage(ctx, c)
+
 	return slices.Contains([]string{"booting", "maintenance", "running"}, stage)
 }
 
@@ -249,5 +260,6 @@ func machineStage(ctx context.Context, c *client.Client) (stage string, ready bo
 	inner, _ := m["status"].(map[string]any)
 	stage, _ = m["stage"].(string)
 	ready, _ = inner["ready"].(bool)
+
 	return stage, ready
 }

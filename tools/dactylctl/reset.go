@@ -49,10 +49,12 @@ stored. The node goes down in any case, and stays off without --reboot.`,
 			if f.reboot {
 				done = a.backOrEmptyAfter
 			}
+
 			return a.takeAway(cmd, wait, action{
 				doing: "resetting",
 				ask: func(ctx context.Context, c *client.Client) error {
 					answer, err := c.Machine.Reset(ctx, req)
+
 					return finish(c, answer.GetMessages(), err)
 				},
 				done: done,
@@ -70,6 +72,7 @@ stored. The node goes down in any case, and stays off without --reboot.`,
 	a.complete(cmd, "wipe-mode", func(string) []string { return wipeModes() })
 	a.complete(cmd, "system-labels-to-wipe", func(string) []string { return a.systemLabels(cmd.Context()) })
 	a.complete(cmd, "user-disks-to-wipe", func(string) []string { return a.userDisks(cmd.Context()) })
+
 	return cmd
 }
 
@@ -92,6 +95,7 @@ func (f *resetFlags) request() (*machine.ResetRequest, error) {
 	for _, label := range f.labels {
 		req.SystemPartitionsToWipe = append(req.SystemPartitionsToWipe, &machine.ResetPartitionSpec{Label: label, Wipe: true})
 	}
+
 	return req, nil
 }
 
@@ -110,12 +114,14 @@ func (a *app) backOrEmptyAfter(ctx context.Context, c *client.Client, node, befo
 	if stage, _ := machineStage(metadata.NewOutgoingContext(ctx, nil), stranger); stage != "maintenance" {
 		return doing, false
 	}
+
 	return inMaintenance, true
 }
 
 // systemLabels are the labels of the partitions that diskd keeps on the system disk.
 func (a *app) systemLabels(ctx context.Context) []string {
 	names := a.resourceNames(ctx, "volumestatus")
+
 	return slices.DeleteFunc(names, func(name string) bool { return strings.Contains(name, "/") })
 }
 
@@ -134,5 +140,6 @@ func (a *app) userDisks(ctx context.Context) []string {
 			}
 		}
 	})
+
 	return names
 }

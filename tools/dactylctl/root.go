@@ -51,6 +51,7 @@ func (a *app) root() *cobra.Command {
 		a.serviceCommand(), a.shutdownCommand(), a.statsCommand(), a.timeCommand(), a.usageCommand(),
 		a.validateCommand(), a.versionCommand(),
 	)
+
 	return cmd
 }
 
@@ -64,6 +65,7 @@ func (a *app) connect(cmd *cobra.Command, use func(context.Context, *client.Clie
 		return client.Explain(err, a.options.Endpoints)
 	}
 	defer c.Close() //nolint:errcheck
+
 	return explain(use(cmd.Context(), c), a.where(c))
 }
 
@@ -78,6 +80,7 @@ func (a *app) connectEach(cmd *cobra.Command, use func(context.Context, *client.
 			errs = append(errs, &client.NodeError{Node: node, Err: err})
 		}
 	}
+
 	return errors.Join(errs...)
 }
 
@@ -87,6 +90,7 @@ func (a *app) where(c *client.Client) []string {
 	for i, e := range c.Endpoints {
 		hosts[i] = strings.TrimSuffix(e, ":"+client.Port)
 	}
+
 	return hosts
 }
 
@@ -95,6 +99,7 @@ func (a *app) ask(cmd *cobra.Command, use func(context.Context, *client.Client) 
 	return a.connect(cmd, func(ctx context.Context, c *client.Client) error {
 		ctx, cancel := context.WithTimeout(c.ToNodes(ctx), quickly)
 		defer cancel()
+
 		return use(ctx, c)
 	})
 }
@@ -106,6 +111,7 @@ func (a *app) oneNode(cmd *cobra.Command, use func(context.Context, *client.Clie
 			return fmt.Errorf("%s works on one node, and %d are set: choose one with -n", cmd.CommandPath(), len(c.Nodes))
 		}
 		node := c.Targets()[0]
+
 		return use(c.ToNode(ctx, node), c, node)
 	})
 }
@@ -118,6 +124,7 @@ func everyNode(ctx context.Context, c *client.Client, use func(context.Context, 
 			errs = append(errs, atNode(node, err))
 		}
 	}
+
 	return onlyNode(c, errors.Join(errs...))
 }
 
@@ -127,6 +134,7 @@ func atNode(node string, err error) error {
 	if errors.As(err, &named) {
 		return err
 	}
+
 	return &client.NodeError{Node: node, Err: err}
 }
 
@@ -136,6 +144,7 @@ func onlyNode(c *client.Client, err error) error {
 	if len(c.Targets()) == 1 && errors.As(err, &failed) {
 		return failed.Err
 	}
+
 	return err
 }
 

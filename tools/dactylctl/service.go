@@ -30,6 +30,7 @@ func (a *app) serviceCommand() *cobra.Command {
 			case 1:
 				return []string{"start", "stop", "restart", "status"}, cobra.ShellCompDirectiveNoFileComp
 			}
+
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,6 +38,7 @@ func (a *app) serviceCommand() *cobra.Command {
 			if len(args) == 2 {
 				action = args[1]
 			}
+
 			return a.ask(cmd, func(ctx context.Context, c *client.Client) error {
 				switch {
 				case len(args) == 0:
@@ -44,6 +46,7 @@ func (a *app) serviceCommand() *cobra.Command {
 				case action == "status":
 					return a.showService(ctx, c, args[0])
 				}
+
 				return a.actOnService(ctx, c, args[0], action)
 			})
 		},
@@ -58,11 +61,13 @@ func (a *app) listServices(ctx context.Context, c *client.Client) error {
 	t := newTable(a.out, "NODE", "SERVICE", "STATE", "HEALTH", "LAST CHANGE", "LAST EVENT")
 	err = client.Each(c, answer.GetMessages(), func(node string, m *machine.ServiceList) error {
 		serviceRows(t, node, m, time.Now())
+
 		return nil
 	})
 	if e := t.flush(); e != nil {
 		return e
 	}
+
 	return err
 }
 
@@ -88,14 +93,17 @@ func (a *app) showService(ctx context.Context, c *client.Client, id string) erro
 		for _, s := range m.GetServices() {
 			if s.GetId() == id {
 				found++
+
 				return printService(a.out, node, s, time.Now())
 			}
 		}
+
 		return nil
 	})
 	if found == 0 && err == nil {
 		return fmt.Errorf("service %q is not on %s: dactylctl services lists them", id, strings.Join(c.Targets(), ", "))
 	}
+
 	return err
 }
 
@@ -119,6 +127,7 @@ func printService(w io.Writer, node string, s *machine.ServiceInfo, now time.Tim
 			t.row("", "  "+strings.TrimRight(line, "\n"))
 		}
 	}
+
 	return t.flush()
 }
 
@@ -150,6 +159,7 @@ func (a *app) actOnService(ctx context.Context, c *client.Client, id, action str
 	if e := t.flush(); e != nil {
 		return e
 	}
+
 	return err
 }
 
@@ -168,5 +178,6 @@ func ago(ts *timestamppb.Timestamp, now time.Time) string {
 	if ts == nil {
 		return ""
 	}
+
 	return max(now.Sub(ts.AsTime()), 0).Round(time.Second).String() + " ago"
 }

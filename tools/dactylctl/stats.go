@@ -29,11 +29,13 @@ func tabled[M client.Answer](a *app, cmd *cobra.Command, header []string, call f
 		t := newTable(a.out, header...)
 		err = client.Each(c, messages, func(node string, m M) error {
 			rows(t, node, m)
+
 			return nil
 		})
 		if e := t.flush(); e != nil {
 			return e
 		}
+
 		return err
 	})
 }
@@ -49,15 +51,18 @@ func (a *app) memoryCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			call := func(ctx context.Context, c *client.Client) ([]*machine.Memory, error) {
 				answer, err := c.Machine.Memory(ctx, &emptypb.Empty{})
+
 				return answer.GetMessages(), err
 			}
 			if verbose {
 				return tabled(a, cmd, nil, call, func(t *table, node string, m *machine.Memory) { verboseMemory(t, node, m.GetMeminfo()) })
 			}
+
 			return tabled(a, cmd, []string{"NODE", "TOTAL", "USED", "FREE", "SHARED", "BUFFERS", "CACHE", "AVAILABLE"}, call, memoryRow)
 		},
 	}
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print every counter of /proc/meminfo")
+
 	return cmd
 }
 
@@ -93,6 +98,7 @@ func (a *app) mountsCommand() *cobra.Command {
 			return tabled(a, cmd, []string{"NODE", "FILESYSTEM", "SIZE(GB)", "USED(GB)", "AVAILABLE(GB)", "PERCENT USED", "MOUNTED ON"},
 				func(ctx context.Context, c *client.Client) ([]*machine.Mounts, error) {
 					answer, err := c.Machine.Mounts(ctx, &emptypb.Empty{})
+
 					return answer.GetMessages(), err
 				}, mountRows)
 		},
@@ -124,14 +130,17 @@ func (a *app) statsCommand() *cobra.Command {
 			if kubernetes {
 				req = &machine.StatsRequest{Namespace: "k8s.io", Driver: common.ContainerDriver_CRI}
 			}
+
 			return tabled(a, cmd, []string{"NODE", "NAMESPACE", "ID", "MEMORY(MB)", "CPU"},
 				func(ctx context.Context, c *client.Client) ([]*machine.Stats, error) {
 					answer, err := c.Machine.Stats(ctx, req)
+
 					return answer.GetMessages(), err
 				}, statRows)
 		},
 	}
 	cmd.Flags().BoolVarP(&kubernetes, "kubernetes", "k", false, "show the containers of Kubernetes")
+
 	return cmd
 }
 
@@ -167,11 +176,13 @@ func (a *app) processesCommand() *cobra.Command {
 			if !watch {
 				return a.processes(cmd, a.out, by)
 			}
+
 			return a.watchProcesses(cmd, by)
 		},
 	}
 	cmd.Flags().StringVarP(&by, "sort", "s", "rss", "order: rss or cpu")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "repeat every second")
+
 	return cmd
 }
 
@@ -199,9 +210,11 @@ func (a *app) watchProcesses(cmd *cobra.Command, by string) error {
 
 func (a *app) processes(cmd *cobra.Command, out io.Writer, by string) error {
 	b := &app{in: a.in, out: out, err: a.err, options: a.options}
+
 	return tabled(b, cmd, []string{"NODE", "PID", "STATE", "THREADS", "CPU-TIME", "VIRTMEM", "RESMEM", "LABEL", "COMMAND"},
 		func(ctx context.Context, c *client.Client) ([]*machine.Process, error) {
 			answer, err := c.Machine.Processes(ctx, &emptypb.Empty{})
+
 			return answer.GetMessages(), err
 		}, func(t *table, node string, m *machine.Process) { processRows(t, node, m, by) })
 }
@@ -212,6 +225,7 @@ func processRows(t *table, node string, m *machine.Process, by string) {
 		if by == "cpu" {
 			return cmp.Compare(y.GetCpuTime(), x.GetCpuTime())
 		}
+
 		return cmp.Compare(y.GetResidentMemory(), x.GetResidentMemory())
 	})
 	for _, p := range list {

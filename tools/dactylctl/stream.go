@@ -23,6 +23,7 @@ import (
 func copyData(c *client.Client, stream client.Receiver[*common.Data], w io.Writer) error {
 	return client.Receive(c, stream, func(_ string, m *common.Data) error {
 		_, err := w.Write(m.GetBytes())
+
 		return err
 	})
 }
@@ -40,6 +41,7 @@ func (a *app) readCommand() *cobra.Command {
 					if err != nil {
 						return err
 					}
+
 					return copyData(c, stream, a.out)
 				})
 			})
@@ -61,6 +63,7 @@ func (a *app) dmesgCommand() *cobra.Command {
 					if err != nil {
 						return err
 					}
+
 					return copyData(c, stream, w)
 				})
 			})
@@ -68,6 +71,7 @@ func (a *app) dmesgCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on and print new messages")
 	cmd.Flags().BoolVar(&tail, "tail", false, "print only new messages (with --follow)")
+
 	return cmd
 }
 
@@ -88,6 +92,7 @@ func (a *app) copyCommand() *cobra.Command {
 				if args[1] == "-" {
 					return copyData(c, stream, a.out)
 				}
+
 				return extractStream(c, stream, args[1])
 			})
 		},
@@ -107,6 +112,7 @@ func extractStream(c *client.Client, stream client.Receiver[*common.Data], into 
 	if streamErr := <-copied; streamErr != nil && !errors.Is(streamErr, io.ErrClosedPipe) {
 		return streamErr
 	}
+
 	return err
 }
 
@@ -153,6 +159,7 @@ func extractOne(root *os.Root, h *tar.Header, content io.Reader) error {
 		if err := root.Mkdir(name, fs.FileMode(h.Mode).Perm()|0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+
 		return nil
 	case tar.TypeSymlink:
 		return root.Symlink(h.Linkname, name)
@@ -162,7 +169,9 @@ func extractOne(root *os.Root, h *tar.Header, content io.Reader) error {
 			return err
 		}
 		_, err = io.Copy(f, content)
+
 		return errors.Join(err, f.Close())
 	}
+
 	return nil // devices and sockets have no meaning here
 }

@@ -23,6 +23,7 @@ func newTable(out io.Writer, header ...string) *table {
 	if len(header) > 0 {
 		t.add(header)
 	}
+
 	return t
 }
 
@@ -57,5 +58,6 @@ func (t *table) flush() error {
 	}
 	t.rows = nil
 	_, err := io.WriteString(t.out, b.String())
+
 	return err
 }

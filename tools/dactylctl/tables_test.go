@@ -104,6 +104,7 @@ func anyOf(t *testing.T, m proto.Message) *anypb.Any {
 		t.Fatal(err)
 	}
 	a.TypeUrl = "talos/runtime/" + a.TypeUrl[strings.LastIndexByte(a.TypeUrl, '/')+1:]
+
 	return a
 }
 

@@ -30,6 +30,7 @@ func (a *app) timeCommand() *cobra.Command {
 					} else {
 						answer, err = c.Time.TimeCheck(ctx, &timeapi.TimeRequest{Server: server})
 					}
+
 					return answer.GetMessages(), err
 				},
 				func(t *table, node string, m *timeapi.Time) {
@@ -42,5 +43,6 @@ func (a *app) timeCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&server, "check", "c", "", "time server to compare with, instead of the node's")
+
 	return cmd
 }

@@ -33,13 +33,16 @@ func (a *app) versionCommand() *cobra.Command {
 				return nil
 			}
 			fmt.Fprintln(a.out, "Server:")
+
 			return a.ask(cmd, func(ctx context.Context, c *client.Client) error {
 				answer, err := c.Machine.Version(ctx, &emptypb.Empty{})
 				if err != nil {
 					return err
 				}
+
 				return client.Each(c, answer.GetMessages(), func(node string, m *machine.Version) error {
 					printServerVersion(a.out, node, m, short)
+
 					return nil
 				})
 			})
@@ -51,6 +54,7 @@ func (a *app) versionCommand() *cobra.Command {
 	cmd.MarkFlagsMutuallyExclusive("client", "daemons")
 	cmd.MarkFlagsMutuallyExclusive("short", "daemons")
 	a.insecureFlags(cmd)
+
 	return cmd
 }
 
@@ -68,14 +72,17 @@ func (a *app) daemonVersions(ctx context.Context, c *client.Client) error {
 				t.row(node, s.Metadata().ID(), tag, sha)
 			}
 		}
+
 		return nil
 	})
+
 	return errors.Join(t.flush(), failed)
 }
 
 func printClientVersion(w io.Writer, short bool) {
 	if short {
 		fmt.Fprintf(w, "Client:\n\t%s %s\n", version.Name, version.Tag)
+
 		return
 	}
 	fmt.Fprintln(w, "Client:")
@@ -87,6 +94,7 @@ func printClientVersion(w io.Writer, short bool) {
 func printServerVersion(w io.Writer, node string, m *machine.Version, short bool) {
 	if short {
 		fmt.Fprintf(w, "\t%s: %s\n", node, m.GetVersion().GetTag())
+
 		return
 	}
 	fmt.Fprintf(w, "\tNODE:        %s\n", node)

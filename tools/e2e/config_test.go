@@ -31,8 +31,10 @@ func storedConfig(t *testing.T, node string) string {
 		if r.Err != nil {
 			return fmt.Errorf("%s", r)
 		}
+
 		return nil
 	})
+
 	return text
 }
 
@@ -43,6 +45,7 @@ func withLabel(t *testing.T, base, value string) string {
 	if err := os.WriteFile(file, []byte(base), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	return ctl(t, "machineconfig", "patch", file, "--patch", fmt.Sprintf(`{"machine":{"nodeLabels":{"e2e":%q}}}`, value))
 }
 
@@ -52,6 +55,7 @@ func apply(t *testing.T, node, config string, mode machine.ApplyConfigurationReq
 	defer cancel()
 	_, err := machine.NewMachineServiceClient(dial(t, controlPlanes[0], false)).ApplyConfiguration(ctx,
 		&machine.ApplyConfigurationRequest{Data: []byte(config), Mode: mode, TryModeTimeout: durationpb.New(tryFor)})
+
 	return err
 }
 
@@ -106,6 +110,7 @@ func awaitServing(t *testing.T, node, daemon string) {
 		if r := outside.Dactylctl(t.Context(), "-n", node, "service", daemon); !strings.Contains(r.Stdout, "STATE    Running") {
 			return fmt.Errorf("%s does not serve: %s", daemon, r)
 		}
+
 		return nil
 	})
 }
@@ -134,6 +139,7 @@ func TestTryReverts(t *testing.T) {
 				if r.Err != nil || strings.Contains(r.Stdout, "tried-"+name) {
 					return fmt.Errorf("not reverted: %s", r)
 				}
+
 				return nil
 			})
 			if took := time.Since(start); took < tryFor-time.Second {

@@ -37,8 +37,10 @@ func awaitPID(t *testing.T, namespace, daemon string) int {
 	var pid int
 	kittest.AwaitNoError(t, 30*time.Second, func() (err error) {
 		pid, err = outside.PID(namespace, daemon)
+
 		return err
 	})
+
 	return pid
 }
 
@@ -82,6 +84,7 @@ func startLoad(conn *grpc.ClientConn, target string) *load {
 			}
 		}
 	})
+
 	return l
 }
 
@@ -93,6 +96,7 @@ func firstEvent(ctx context.Context, state v1alpha1.StateClient, of *v1alpha1.Ge
 		return err
 	}
 	_, err = stream.Recv()
+
 	return err
 }
 
@@ -144,6 +148,7 @@ func watchMeta(t *testing.T, endpoint, target string) *metaWatch {
 		}
 	}()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+
 	return watch
 }
 
@@ -159,6 +164,7 @@ func (w *metaWatch) values() []int {
 			}
 		}
 	}
+
 	return values
 }
 
@@ -195,15 +201,18 @@ func monitorAddresses(t *testing.T, namespace string) func() []string {
 		}
 	}()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+
 	return func() []string {
 		mu.Lock()
 		defer mu.Unlock()
+
 		return slices.Clone(deleted)
 	}
 }
 
 func bootID(t *testing.T, node string) string {
 	t.Helper()
+
 	return strings.TrimSpace(ctl(t, "-n", node, "read", "/proc/sys/kernel/random/boot_id"))
 }
 
@@ -213,6 +222,7 @@ func probe(t *testing.T, conn *grpc.ClientConn, target, daemon string) {
 	defer cancel()
 	kittest.AwaitNoError(t, callDeadline, func() error {
 		_, err := v1alpha1.NewStateClient(conn).Get(ctx, outside.Probe(daemon))
+
 		return err
 	})
 }
@@ -246,6 +256,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 				if !slices.Contains(watch.values(), change) {
 					return fmt.Errorf("%s: the watch has not shown change-%d", daemon, change)
 				}
+
 				return nil
 			})
 		}
@@ -274,6 +285,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 	}
 	kittest.AwaitNoError(t, time.Minute, func() error {
 		result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
+
 		return result.Err
 	})
 	if now := etcdctlMembers(t, entry); !slices.Equal(now, members) {
@@ -306,6 +318,7 @@ func TestKillInit(t *testing.T) {
 		if result.Err != nil || strings.TrimSpace(result.Stdout) == boot {
 			return fmt.Errorf("the node is not back: %s", result)
 		}
+
 		return nil
 	})
 	fmt.Printf("kill -9 of init: node back after %d ms\n", time.Since(start).Milliseconds())
@@ -314,6 +327,7 @@ func TestKillInit(t *testing.T) {
 	}
 	kittest.AwaitNoError(t, time.Minute, func() error {
 		result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
+
 		return result.Err
 	})
 	if now := etcdctlMembers(t, controlPlanes[0]); !slices.Equal(now, members) {

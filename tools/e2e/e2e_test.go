@@ -32,11 +32,13 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) int {
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "e2e: a sandbox cluster needs root")
+
 		return 1
 	}
 	removeHome, err := outside.OwnHome(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
+
 		return 1
 	}
 	defer removeHome()
@@ -55,18 +57,21 @@ func run(m *testing.M) int {
 	if out.Err != nil {
 		return 1
 	}
+
 	return m.Run()
 }
 
 // ctl runs the client and fails the test when the client fails.
 func ctl(t *testing.T, args ...string) string {
 	t.Helper()
+
 	return outside.Must(t, outside.Dactylctl(t.Context(), args...))
 }
 
 // program runs an ordinary program and fails the test when it fails.
 func program(t *testing.T, name string, args ...string) string {
 	t.Helper()
+
 	return outside.Must(t, outside.Run(t.Context(), name, args...))
 }
 
@@ -78,5 +83,6 @@ func dial(t *testing.T, endpoint string, retry bool) *grpc.ClientConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+
 	return conn
 }

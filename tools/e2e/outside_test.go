@@ -18,6 +18,7 @@ func netns(t *testing.T, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return name
 }
 
@@ -27,6 +28,7 @@ func kernelAddresses(t *testing.T, namespace string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return lines
 }
 
@@ -55,6 +57,7 @@ func resourceAddresses(t *testing.T, node string) []string {
 		lines = append(lines, fmt.Sprintf("%s %s", item.Spec.LinkName, item.Spec.Address))
 	}
 	slices.Sort(lines)
+
 	return lines
 }
 
@@ -75,6 +78,7 @@ func TestAddressesAgreeWithTheKernel(t *testing.T) {
 
 func etcdPKI(t *testing.T, node string) []string {
 	t.Helper()
+
 	return outside.EtcdPKI(t, node, func(path string) string { return ctl(t, "-n", node, "read", path) })
 }
 
@@ -95,6 +99,7 @@ func etcdctlMembers(t *testing.T, node string) []string {
 		lines = append(lines, fmt.Sprintf("%x %s %t", member.ID, member.Name, member.Learner))
 	}
 	slices.Sort(lines)
+
 	return lines
 }
 

@@ -80,6 +80,7 @@ func (n *node) awaitLog(t *testing.T, name, want string) {
 		if r := n.try(t, "logs", name); !strings.Contains(r.Stdout, want) {
 			return fmt.Errorf("logs %s has no %q in %d bytes: %s", name, want, len(r.Stdout), r.Stderr)
 		}
+
 		return nil
 	})
 }
@@ -128,6 +129,7 @@ func (n *node) stopped(t *testing.T) {
 		if condition := n.Condition(); condition != cluster.Off {
 			return fmt.Errorf("%s is %s", n.Name, condition)
 		}
+
 		return nil
 	})
 	shown := outside.Must(t, n.of.cluster(t.Context(), "show"))

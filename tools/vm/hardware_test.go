@@ -23,6 +23,7 @@ func resources[S any](t *testing.T, n *node, kind string) []S {
 		}
 		specs = append(specs, item.Spec)
 	}
+
 	return specs
 }
 
@@ -43,6 +44,7 @@ func option(t *testing.T, n *node, name string) []string {
 			values = append(values, args[1])
 		}
 	}
+
 	return values
 }
 
@@ -93,6 +95,7 @@ func disks(t *testing.T, n *node) []string {
 		}
 	}
 	slices.Sort(lines)
+
 	return lines
 }
 
@@ -110,6 +113,7 @@ func images(t *testing.T, n *node) []string {
 		}
 	}
 	slices.Sort(lines)
+
 	return lines
 }
 
@@ -124,6 +128,7 @@ func pciDevices(t *testing.T, n *node) []string {
 		ids = append(ids, strings.ReplaceAll(d.Vendor+":"+d.Product, "0x", ""))
 	}
 	slices.Sort(ids)
+
 	return ids
 }
 
@@ -138,5 +143,6 @@ func monitorDevices(t *testing.T, n *node) []string {
 		}
 	}
 	slices.Sort(ids)
+
 	return ids
 }

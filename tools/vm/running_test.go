@@ -24,6 +24,7 @@ func keptBy(t *testing.T, n *node) kept {
 	if n.Type == "controlplane" {
 		k.etcd = strings.TrimSpace(n.etcdctl(t, "get", "--print-value-only", "vm"))
 	}
+
 	return k
 }
 
@@ -89,6 +90,7 @@ func partitioned(t *testing.T, c *machines) {
 			first, _, err := partition(table, name)
 			if err != nil {
 				t.Error(err)
+
 				continue
 			}
 			probed := outside.Must(t, outside.Run(t.Context(), "blkid", "--probe", "--offset", fmt.Sprint(first*512), image))
@@ -104,8 +106,10 @@ func partition(table, name string) (first, last int64, err error) {
 	for line := range strings.Lines(table) {
 		if fields := strings.Fields(line); len(fields) > 3 && fields[len(fields)-1] == name {
 			_, err = fmt.Sscan(fields[1]+" "+fields[2], &first, &last)
+
 			return first, last, err
 		}
 	}
+
 	return 0, 0, fmt.Errorf("no partition %s in\n%s", name, table)
 }

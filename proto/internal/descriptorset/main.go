@@ -36,5 +36,6 @@ func run() error {
 		return err
 	}
 	_, err = os.Stdout.Write(raw)
+
 	return err
 }

@@ -27,6 +27,7 @@ func needsError(m *message) bool {
 			return true
 		}
 	}
+
 	return false
 }
 
@@ -47,6 +48,7 @@ func asWire(f field, expr string) string {
 		if f.signed {
 			return "uint64(int64(" + expr + "))"
 		}
+
 		return "uint64(" + expr + ")"
 	case kindFixed32:
 		return "uint32(" + expr + ")"
@@ -57,6 +59,7 @@ func asWire(f field, expr string) string {
 			return "&" + expr
 		}
 	}
+
 	return expr
 }
 
@@ -158,5 +161,6 @@ func convert(g *protogen.GeneratedFile, f field) string {
 	if t := elemOf(g, f); t != "uint64" && t != "[]byte" {
 		return t + "(v)"
 	}
+
 	return "v"
 }

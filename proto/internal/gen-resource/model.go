@@ -73,6 +73,7 @@ func (p *goPackage) add(file *protogen.File) error {
 		}
 		p.messages = append(p.messages, converted)
 	}
+
 	return nil
 }
 
@@ -88,6 +89,7 @@ func newMessage(m *protogen.Message) (*message, error) {
 		}
 		out.fields = append(out.fields, converted)
 	}
+
 	return out, nil
 }
 
@@ -110,6 +112,7 @@ func newField(f *protogen.Field) (field, error) {
 	default:
 		out.elem = goType(spelled)
 	}
+
 	return out, nil
 }
 
@@ -145,12 +148,14 @@ func (f *field) setType(from *protogen.Field) error {
 	default:
 		return fmt.Errorf("no Go type for %s", from.Desc.Kind())
 	}
+
 	return nil
 }
 
 func (f *field) setMessage(from *protogen.Field) error {
 	if from.Desc.IsMap() {
 		f.kind, f.elem = kindStringMap, protogen.GoIdent{GoName: "map[string]string"}
+
 		return nil
 	}
 	const netip = protogen.GoImportPath("net/netip")
@@ -172,9 +177,11 @@ func (f *field) setMessage(from *protogen.Field) error {
 	if k, ok := known[from.Message.Desc.FullName()]; ok {
 		f.kind, f.elem = k.kind, k.elem
 		f.pointer = k.kind == kindURL
+
 		return nil
 	}
 	f.kind, f.elem = kindMessage, protogen.GoIdent{GoName: string(from.Message.Desc.Name()), GoImportPath: from.Message.GoIdent.GoImportPath}
+
 	return nil
 }
 

@@ -23,6 +23,7 @@ func goName(snake string) string {
 			out.WriteString(title(word))
 		}
 	}
+
 	return out.String()
 }
 
@@ -30,6 +31,7 @@ func title(word string) string {
 	if word == "" {
 		return ""
 	}
+
 	return strings.ToUpper(word[:1]) + word[1:]
 }
 
@@ -44,6 +46,7 @@ func enumSigned(e *protogen.Enum) bool {
 			return true
 		}
 	}
+
 	return false
 }
 
@@ -73,11 +76,13 @@ func enumValues(e *protogen.Enum) []enumValue {
 		for cut := 1; cut < len(typeName); cut++ { // VLANProtocol + Protocol8021Q
 			if strings.HasPrefix(rest, typeName[cut:]) && len(typeName)-cut > 3 {
 				rest = rest[len(typeName)-cut:]
+
 				break
 			}
 		}
 		out[i].goName = typeName + rest
 	}
+
 	return out
 }
 
@@ -93,6 +98,7 @@ func sharedPrefix(names []string) string {
 		if last := whole[strings.LastIndex(whole, "_")+1:]; !strings.ContainsAny(last, "0123456789") {
 			return prefix
 		}
+
 		return whole[:strings.LastIndex(whole, "_")+1] // PROTOCOL8021_ is half a name
 	}
 	for _, n := range names {
@@ -100,6 +106,7 @@ func sharedPrefix(names []string) string {
 			return prefix
 		}
 	}
+
 	return prefix[:strings.LastIndex(prefix, "_")+1]
 }
 
@@ -118,5 +125,6 @@ func camelUpper(upper string) string {
 			out.WriteString(title(strings.ToLower(word)))
 		}
 	}
+
 	return out.String()
 }

@@ -105,6 +105,7 @@ func typeOf(g *protogen.GeneratedFile, f field) string {
 	if f.repeat {
 		t = "[]" + t
 	}
+
 	return t
 }
 
@@ -112,6 +113,7 @@ func elemOf(g *protogen.GeneratedFile, f field) string {
 	if f.elem.GoImportPath == "" {
 		return f.elem.GoName
 	}
+
 	return g.QualifiedGoIdent(f.elem)
 }
 

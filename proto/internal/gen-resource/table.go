@@ -55,5 +55,6 @@ func stringSlice(values []string) string {
 	for i, v := range values {
 		quoted[i] = strconv.Quote(v)
 	}
+
 	return "[]string{" + strings.Join(quoted, ", ") + "}"
 }

@@ -18,5 +18,6 @@ func (e Expression) MarshalText() ([]byte, error) {
 
 func (e *Expression) UnmarshalText(text []byte) (err error) {
 	*e, err = base64.StdEncoding.DecodeString(string(text))
+
 	return err
 }

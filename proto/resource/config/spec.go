@@ -36,10 +36,12 @@ func (s *MachineConfigSpec) MarshalProto() ([]byte, error) {
 // UnmarshalProto reads resource.config.MachineConfigSpec.
 func (s *MachineConfigSpec) UnmarshalProto(data []byte) error {
 	*s = MachineConfigSpec{}
+
 	return wire.Fields(data, func(f wire.Field) (err error) {
 		if f.Num == 1 {
 			s.Data, err = f.Copy()
 		}
+
 		return err
 	})
 }
@@ -53,6 +55,7 @@ func (s *MachineConfigSpec) UnmarshalYAML(node *yaml.Node) error {
 	var text string
 	err := node.Decode(&text)
 	s.Data = []byte(text)
+
 	return err
 }
 
@@ -72,11 +75,13 @@ func (s *MachineTypeSpec) MarshalProto() ([]byte, error) {
 // UnmarshalProto reads resource.config.MachineTypeSpec.
 func (s *MachineTypeSpec) UnmarshalProto(data []byte) error {
 	*s = MachineTypeSpec{}
+
 	return wire.Fields(data, func(f wire.Field) error {
 		v, err := f.Varint()
 		if f.Num == 1 {
 			s.Value = enums.MachineType(v)
 		}
+
 		return err
 	})
 }
@@ -88,5 +93,6 @@ func (s *MachineTypeSpec) UnmarshalYAML(node *yaml.Node) error {
 	if err := node.Decode(&text); err != nil {
 		return err
 	}
+
 	return s.Value.UnmarshalText([]byte(text))
 }

@@ -26,6 +26,7 @@ func (f AddressFlags) MarshalText() ([]byte, error) { return []byte(f.String()),
 func (f *AddressFlags) UnmarshalText(text []byte) error {
 	return split((*uint32)(f), string(text), func(word string) (uint32, error) {
 		v, err := ParseAddressFlag(word)
+
 		return uint32(v), err
 	})
 }
@@ -39,6 +40,7 @@ func (f RouteFlags) MarshalText() ([]byte, error) { return []byte(f.String()), n
 func (f *RouteFlags) UnmarshalText(text []byte) error {
 	return split((*uint32)(f), string(text), func(word string) (uint32, error) {
 		v, err := ParseRouteFlag(word)
+
 		return uint32(v), err
 	})
 }
@@ -49,12 +51,14 @@ const linkFlagNames = "UP BROADCAST DEBUG LOOPBACK POINTTOPOINT NOTRAILERS RUNNI
 
 func (f LinkFlags) String() string {
 	names := strings.Fields(linkFlagNames)
+
 	return join(uint32(f), func(bit uint32) string {
 		for i, name := range names {
 			if bit == 1<<i {
 				return name
 			}
 		}
+
 		return number("LinkFlag", int64(bit))
 	})
 }
@@ -63,6 +67,7 @@ func (f LinkFlags) MarshalText() ([]byte, error) { return []byte(f.String()), ni
 
 func (f *LinkFlags) UnmarshalText(text []byte) error {
 	names := strings.Fields(linkFlagNames)
+
 	return split((*uint32)(f), string(text), func(word string) (uint32, error) {
 		for i, name := range names {
 			if word == name {
@@ -70,6 +75,7 @@ func (f *LinkFlags) UnmarshalText(text []byte) error {
 			}
 		}
 		v, err := parseNumber("LinkFlag", word)
+
 		return uint32(v), err
 	})
 }
@@ -81,6 +87,7 @@ func join(set uint32, name func(bit uint32) string) string {
 			words = append(words, name(bit))
 		}
 	}
+
 	return strings.Join(words, ",")
 }
 
@@ -96,5 +103,6 @@ func split(set *uint32, text string, parse func(string) (uint32, error)) error {
 		}
 		*set |= bit
 	}
+
 	return nil
 }

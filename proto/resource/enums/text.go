@@ -18,6 +18,7 @@ func parseNumber(typeName, text string) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a %s", text, typeName)
 	}
+
 	return n, nil
 }
 
@@ -35,5 +36,6 @@ func (a *HardwareAddr) UnmarshalText(text []byte) error {
 	}
 	parsed, err := net.ParseMAC(string(text))
 	*a = HardwareAddr(parsed)
+
 	return err
 }

@@ -27,10 +27,12 @@ func (s *DeviceConfigSpecSpec) MarshalProto() ([]byte, error) {
 // UnmarshalProto reads resource.network.DeviceConfigSpecSpec.
 func (s *DeviceConfigSpecSpec) UnmarshalProto(data []byte) error {
 	*s = DeviceConfigSpecSpec{}
+
 	return wire.Fields(data, func(f wire.Field) (err error) {
 		if f.Num == 1 {
 			s.Data, err = f.Copy()
 		}
+
 		return err
 	})
 }
@@ -44,10 +46,12 @@ func (s *DeviceConfigSpecSpec) MarshalYAML() (any, error) {
 	if len(doc.Content) == 0 {
 		return nil, nil
 	}
+
 	return doc.Content[0], nil
 }
 
 func (s *DeviceConfigSpecSpec) UnmarshalYAML(node *yaml.Node) (err error) {
 	s.Data, err = yaml.Marshal(node)
+
 	return err
 }

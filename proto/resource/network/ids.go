@@ -53,6 +53,7 @@ func RouteID(table enums.RoutingTable, family enums.Family, destination netip.Pr
 	}
 	dst, _ := destination.MarshalText() // "" for the zero prefix
 	gw, _ := gateway.MarshalText()
+
 	return fmt.Sprintf("%s%s/%s/%s/%d", prefix, family, gw, dst, priority)
 }
 

@@ -8,6 +8,7 @@ func orNil(a netip.Addr) *netip.Addr {
 	if !a.IsValid() {
 		return nil
 	}
+
 	return &a
 }
 

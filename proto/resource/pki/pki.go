@@ -45,6 +45,7 @@ func (c *CertificateAndKey) UnmarshalProto(data []byte) error {
 		case 2:
 			c.Key, err = f.Copy()
 		}
+
 		return err
 	})
 }
@@ -64,6 +65,7 @@ func readOne(data []byte, into *[]byte) error {
 		if f.Num == 1 {
 			*into, err = f.Copy()
 		}
+
 		return err
 	})
 }
@@ -98,6 +100,7 @@ func (c *CertificateAndKey) UnmarshalYAML(node *yaml.Node) error {
 	if err := node.Decode(&v); err != nil {
 		return err
 	}
+
 	return decode(map[*[]byte]string{&c.Crt: v.Crt, &c.Key: v.Key})
 }
 
@@ -106,6 +109,7 @@ func (c *Certificate) UnmarshalYAML(node *yaml.Node) error {
 	if err := node.Decode(&v); err != nil {
 		return err
 	}
+
 	return decode(map[*[]byte]string{&c.Crt: v.Crt})
 }
 
@@ -114,6 +118,7 @@ func (k *Key) UnmarshalYAML(node *yaml.Node) error {
 	if err := node.Decode(&v); err != nil {
 		return err
 	}
+
 	return decode(map[*[]byte]string{&k.Key: v.Key})
 }
 
@@ -127,5 +132,6 @@ func decode(values map[*[]byte]string) error {
 			*into = data
 		}
 	}
+
 	return nil
 }

@@ -40,6 +40,7 @@ func run(sockets []string) error {
 			fmt.Printf("%s answered\n", socket)
 		}
 	}
+
 	return nil
 }
 
@@ -52,5 +53,6 @@ func call(socket string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+
 	return err
 }

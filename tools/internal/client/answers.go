@@ -30,6 +30,7 @@ func (c *Client) NodeOf(m Answer) string {
 	if host := m.GetMetadata().GetHostname(); host != "" {
 		return host
 	}
+
 	return c.Targets()[0]
 }
 
@@ -43,6 +44,7 @@ func (c *Client) Failed(m Answer) error {
 	if s := md.GetStatus(); s.GetCode() != 0 {
 		err = status.Error(codes.Code(s.GetCode()), orElse(s.GetMessage(), md.GetError()))
 	}
+
 	return &NodeError{Node: c.NodeOf(m), Err: err}
 }
 
@@ -52,12 +54,14 @@ func Each[M Answer](c *Client, messages []M, use func(node string, m M) error) e
 	for _, m := range messages {
 		if err := c.Failed(m); err != nil {
 			errs = append(errs, err)
+
 			continue
 		}
 		if err := use(c.NodeOf(m), m); err != nil {
 			errs = append(errs, err)
 		}
 	}
+
 	return errors.Join(errs...)
 }
 
@@ -77,6 +81,7 @@ func Receive[M Answer](c *Client, stream Receiver[M], use func(node string, m M)
 		}
 		if err := c.Failed(m); err != nil {
 			errs = append(errs, err)
+
 			continue
 		}
 		if err := use(c.NodeOf(m), m); err != nil {
@@ -89,5 +94,6 @@ func orElse(s, fallback string) string {
 	if s == "" {
 		return fallback
 	}
+
 	return s
 }

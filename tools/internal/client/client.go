@@ -71,12 +71,14 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return open(target)
 }
 
 // OpenNode makes a client that talks to one node directly, for maintenance mode.
 func OpenNode(o Options, node string) (*Client, error) {
 	o.Endpoints, o.Nodes = []string{node}, nil
+
 	return Open(o)
 }
 
@@ -108,6 +110,7 @@ func open(t target) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", strings.Join(t.endpoints, ", "), err)
 	}
+
 	return &Client{
 		Machine:   machine.NewMachineServiceClient(conn),
 		Time:      timeapi.NewTimeServiceClient(conn),
@@ -131,6 +134,7 @@ func (c *Client) ToNodes(ctx context.Context) context.Context {
 	if len(c.Nodes) == 0 {
 		return ctx
 	}
+
 	return metadata.NewOutgoingContext(ctx, addressed(ctx, metadata.MD{"nodes": c.Nodes}))
 }
 
@@ -140,6 +144,7 @@ func (c *Client) ToNode(ctx context.Context, node string) context.Context {
 	if len(c.Nodes) == 0 {
 		return ctx
 	}
+
 	return WithNode(ctx, node)
 }
 
@@ -154,6 +159,7 @@ func addressed(ctx context.Context, to metadata.MD) metadata.MD {
 	md = md.Copy()
 	md.Delete("node")
 	md.Delete("nodes")
+
 	return metadata.Join(md, to)
 }
 
@@ -166,6 +172,7 @@ func (c *Client) Targets() []string {
 	if err != nil {
 		return c.Endpoints[:1]
 	}
+
 	return []string{host}
 }
 
@@ -174,6 +181,7 @@ func (o Options) ConfigPath() string {
 	if o.Config != "" {
 		return o.Config
 	}
+
 	return clientconfig.Find(os.Getenv)
 }
 
@@ -185,6 +193,7 @@ func endpoint(s string) (string, error) {
 	if _, _, err := net.SplitHostPort(s); err == nil {
 		return s, nil
 	}
+
 	return net.JoinHostPort(strings.Trim(s, "[]"), Port), nil
 }
 

@@ -25,6 +25,7 @@ func configFile(t *testing.T, c *clientconfig.Context) string {
 	if err := file.Write(path); err != nil {
 		t.Fatal(err)
 	}
+
 	return path
 }
 
@@ -56,6 +57,7 @@ func TestTargets(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Fatalf("%v, want %q", err, test.err)
 				}
+
 				return
 			}
 			if err != nil {
@@ -118,6 +120,7 @@ func TestAgain(t *testing.T) {
 		if calls++; calls < 4 {
 			return true, away
 		}
+
 		return true, nil
 	})
 	if err != nil || calls != 4 {

@@ -28,6 +28,7 @@ func (a *Advice) Error() string {
 	if a.Next != "" {
 		text += "\n  next: " + a.Next
 	}
+
 	return text
 }
 
@@ -67,6 +68,7 @@ func Explain(err error, where []string) error {
 	case codes.Canceled:
 		return plain
 	}
+
 	return plain
 }
 
@@ -78,6 +80,7 @@ func explainDial(message, at string) error {
 				return true
 			}
 		}
+
 		return false
 	}
 	failed := func(what, cause, next string) error {
@@ -114,6 +117,7 @@ func explainDial(message, at string) error {
 	case has("error reading server preface", "error reading from server", "EOF", "connection reset", "transport is closing"):
 		return failed("the connection broke", "the node's gateway was restarting, or the node just went away", "repeat the command")
 	}
+
 	return &Advice{Err: errors.New(message)}
 }
 
@@ -122,5 +126,6 @@ func tooLate(message string) string {
 	if strings.Contains(message, "context deadline exceeded") {
 		return fmt.Sprintf("no answer in time (the limit is %s)", AnswerLimit)
 	}
+
 	return "no answer in time: " + message
 }

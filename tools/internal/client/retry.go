@@ -39,5 +39,6 @@ func serviceConfig() string {
 	if err != nil {
 		return "{}"
 	}
+
 	return string(data)
 }

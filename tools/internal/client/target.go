@@ -41,6 +41,7 @@ func resolve(o Options) (target, error) {
 		if o.Config == "" {
 			looked = clientconfig.Paths(os.Getenv)
 		}
+
 		return target{}, &NoConfigError{Looked: looked}
 	}
 	file, err := clientconfig.Read(path)
@@ -58,6 +59,7 @@ func resolve(o Options) (target, error) {
 	if t.tls, err = current.TLS(); err != nil {
 		return target{}, fmt.Errorf("%s: context %q: %w", path, t.context, err)
 	}
+
 	return t.override(o)
 }
 
@@ -85,6 +87,7 @@ func (t target) override(o Options) (target, error) {
 			return target{}, err
 		}
 	}
+
 	return t, nil
 }
 
@@ -97,6 +100,7 @@ func resolveInsecure(o Options) (target, error) {
 	if len(o.Endpoints) == 0 {
 		return target{}, errors.New("--insecure talks to the node itself: name it with -n")
 	}
+
 	return target{tls: &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // maintenance mode has a self-signed certificate; the fingerprint stands in
@@ -134,5 +138,6 @@ func checkFingerprint(raw [][]byte, accepted []string) error {
 			return nil
 		}
 	}
+
 	return &FingerprintError{Got: got}
 }

@@ -49,6 +49,7 @@ func Parse(template string) (*Path, error) {
 		p.parts = append(p.parts, next)
 		rest = after[end+1:]
 	}
+
 	return p, nil
 }
 
@@ -60,6 +61,7 @@ func (p *Path) Find(root any) []any {
 			out = append(out, evaluate(part.steps, root)...)
 		}
 	}
+
 	return out
 }
 
@@ -75,6 +77,7 @@ func (p *Path) Write(w io.Writer, root any) error {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -84,6 +87,7 @@ func Join(values []any) string {
 	for i, v := range values {
 		words[i] = Text(v)
 	}
+
 	return strings.Join(words, " ")
 }
 
@@ -99,6 +103,7 @@ func Text(v any) string {
 		if err != nil {
 			return fmt.Sprint(v)
 		}
+
 		return string(data)
 	default:
 		return fmt.Sprint(v)
@@ -114,6 +119,7 @@ func evaluate(steps []step, root any) []any {
 		}
 		values = next
 	}
+
 	return values
 }
 
@@ -132,6 +138,7 @@ func closing(s string) int {
 			return i
 		}
 	}
+
 	return -1
 }
 

@@ -40,6 +40,7 @@ func TestPaths(t *testing.T) {
 		p, err := Parse(path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
+
 			continue
 		}
 		var b strings.Builder

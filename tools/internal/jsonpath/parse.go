@@ -15,6 +15,7 @@ func parseExpression(s string) (part, error) {
 		return part{text: unescape(s[1 : len(s)-1])}, nil
 	}
 	steps, err := parseSteps(s)
+
 	return part{steps: steps}, err
 }
 
@@ -50,6 +51,7 @@ func parseSteps(s string) ([]step, error) {
 			s = s[end+1:]
 		case len(steps) == 0:
 			s = "." + s
+
 			continue
 		default:
 			return nil, fmt.Errorf("cannot read %q", s)
@@ -59,6 +61,7 @@ func parseSteps(s string) ([]step, error) {
 		}
 		steps = append(steps, next)
 	}
+
 	return steps, nil
 }
 
@@ -76,6 +79,7 @@ func word(s string) (name, rest string) {
 			b.WriteByte(s[i])
 		}
 	}
+
 	return b.String(), ""
 }
 
@@ -98,6 +102,7 @@ func bracket(s string) int {
 			}
 		}
 	}
+
 	return -1
 }
 
@@ -111,12 +116,14 @@ func parseBracket(s string) (step, error) {
 		return field(s[1 : len(s)-1]), nil
 	case strings.Contains(s, ":"):
 		from, to, _ := strings.Cut(s, ":")
+
 		return parseSlice(from, to)
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read [%s]", s)
 	}
+
 	return func(v any) []any {
 		list, _ := v.([]any)
 		i := n
@@ -126,6 +133,7 @@ func parseBracket(s string) (step, error) {
 		if i < 0 || i >= len(list) {
 			return nil
 		}
+
 		return []any{list[i]}
 	}, nil
 }
@@ -135,6 +143,7 @@ func parseSlice(from, to string) (step, error) {
 		if s == "" {
 			return fallback, nil
 		}
+
 		return strconv.Atoi(s)
 	}
 	first, err1 := bound(from, 0)
@@ -142,9 +151,11 @@ func parseSlice(from, to string) (step, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, fmt.Errorf("cannot read [%s:%s]", from, to)
 	}
+
 	return func(v any) []any {
 		list, _ := v.([]any)
 		low, high := clamp(first, len(list)), clamp(last, len(list))
+
 		return list[low:max(low, high)]
 	}, nil
 }
@@ -153,6 +164,7 @@ func clamp(i, length int) int {
 	if i < 0 {
 		i += length
 	}
+
 	return min(max(i, 0), length)
 }
 
@@ -160,12 +172,14 @@ func field(name string) step {
 	if name == "*" {
 		return children
 	}
+
 	return func(v any) []any {
 		if m, ok := v.(map[string]any); ok {
 			if child, ok := m[name]; ok {
 				return []any{child}
 			}
 		}
+
 		return nil
 	}
 }
@@ -179,8 +193,10 @@ func children(v any) []any {
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			out = append(out, v[key])
 		}
+
 		return out
 	}
+
 	return nil
 }
 
@@ -191,8 +207,10 @@ func descend(name string) step {
 		for _, child := range children(v) {
 			out = append(out, walk(child)...)
 		}
+
 		return out
 	}
+
 	return walk
 }
 
@@ -208,12 +226,15 @@ func parseFilter(s string) (step, error) {
 			return nil, err
 		}
 		want := strings.Trim(strings.TrimSpace(right), `"'`)
+
 		return filter(func(v any) bool {
 			found := evaluate(steps, v)
+
 			return len(found) > 0 && compare(operator, Text(found[0]), want)
 		}), nil
 	}
 	steps, err := parseSteps(s)
+
 	return filter(func(v any) bool { return len(evaluate(steps, v)) > 0 }), err
 }
 
@@ -225,6 +246,7 @@ func filter(keep func(any) bool) step {
 				out = append(out, child)
 			}
 		}
+
 		return out
 	}
 }

@@ -53,6 +53,7 @@ func AdminTLS() (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM(ca) {
 		return nil, fmt.Errorf("context %q has no CA", file.Context)
 	}
+
 	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
@@ -66,6 +67,7 @@ func Dial(address string, retry bool) (*grpc.ClientConn, error) {
 	if retry {
 		options[1] = grpc.WithDefaultServiceConfig(retryPolicy)
 	}
+
 	return grpc.NewClient(address+":50000", options...)
 }
 

@@ -48,6 +48,7 @@ func Run(ctx context.Context, name string, args ...string) Result {
 	} else if err != nil {
 		r.Code = -1
 	}
+
 	return r
 }
 
@@ -101,5 +102,6 @@ func OwnHome(ctx context.Context) (func(), error) {
 	os.Setenv("HOME", home)
 	os.Unsetenv("DACTYLCONFIG")
 	os.Unsetenv("TALOSCONFIG")
+
 	return func() { os.RemoveAll(home) }, nil
 }

@@ -27,6 +27,7 @@ func NetNS(ctx context.Context, address string) (string, error) {
 			return entry.Name(), nil
 		}
 	}
+
 	return "", fmt.Errorf("no network namespace holds %s", address)
 }
 
@@ -53,6 +54,7 @@ func KernelAddresses(ctx context.Context, namespace string) ([]string, error) {
 		}
 	}
 	slices.Sort(lines)
+
 	return lines, nil
 }
 
@@ -81,5 +83,6 @@ func PID(namespace, daemon string) (int, error) {
 			return pid, nil
 		}
 	}
+
 	return 0, fmt.Errorf("no process %s in %s", daemon, namespace)
 }

@@ -34,6 +34,7 @@ func IsTerminal(w io.Writer) bool {
 		return false
 	}
 	info, err := f.Stat()
+
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
@@ -50,6 +51,7 @@ func (b *Board) Set(subject, doing string) {
 	b.lines[subject] = doing
 	if !b.terminal {
 		fmt.Fprintf(b.out, "%s: %s\n", subject, doing)
+
 		return
 	}
 	b.redraw()

@@ -31,6 +31,7 @@ func AppendVarint(b []byte, n Num, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
+
 	return AppendVarintElement(b, n, v)
 }
 
@@ -42,6 +43,7 @@ func AppendFixed32(b []byte, n Num, v uint32) []byte {
 	if v == 0 {
 		return b
 	}
+
 	return protowire.AppendFixed32(protowire.AppendTag(b, n, protowire.Fixed32Type), v)
 }
 
@@ -49,6 +51,7 @@ func AppendDouble(b []byte, n Num, v float64) []byte {
 	if v == 0 {
 		return b
 	}
+
 	return protowire.AppendFixed64(protowire.AppendTag(b, n, protowire.Fixed64Type), math.Float64bits(v))
 }
 
@@ -56,6 +59,7 @@ func AppendString(b []byte, n Num, v string) []byte {
 	if v == "" {
 		return b
 	}
+
 	return AppendStringElement(b, n, v)
 }
 
@@ -67,6 +71,7 @@ func AppendBytes(b []byte, n Num, v []byte) []byte {
 	if len(v) == 0 {
 		return b
 	}
+
 	return AppendBytesElement(b, n, v)
 }
 
@@ -80,6 +85,7 @@ func AppendPacked[T ~uint32 | ~uint64](b []byte, n Num, values []T) []byte {
 	for _, v := range values {
 		packed = protowire.AppendVarint(packed, uint64(v))
 	}
+
 	return AppendBytes(b, n, packed)
 }
 
@@ -89,6 +95,7 @@ func AppendMessage(b []byte, n Num, m Appender) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return AppendBytes(b, n, inner), nil
 }
 
@@ -98,6 +105,7 @@ func AppendElement(b []byte, n Num, m Appender) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return AppendBytesElement(b, n, inner), nil
 }
 
@@ -106,6 +114,7 @@ func AppendAddr(b []byte, n Num, v netip.Addr) []byte {
 	if !v.IsValid() {
 		return b
 	}
+
 	return AppendAddrElement(b, n, v)
 }
 
@@ -118,11 +127,13 @@ func AppendPrefix(b []byte, n Num, v netip.Prefix) []byte {
 	if v == (netip.Prefix{}) {
 		return b
 	}
+
 	return AppendPrefixElement(b, n, v)
 }
 
 func AppendPrefixElement(b []byte, n Num, v netip.Prefix) []byte {
 	inner := AppendBytes(nil, 1, addrBytes(v.Addr()))
+
 	return AppendBytesElement(b, n, AppendVarint(inner, 2, uint64(max(v.Bits(), 0))))
 }
 
@@ -131,17 +142,20 @@ func AppendAddrPort(b []byte, n Num, v netip.AddrPort) []byte {
 	if v == (netip.AddrPort{}) {
 		return b
 	}
+
 	return AppendAddrPortElement(b, n, v)
 }
 
 func AppendAddrPortElement(b []byte, n Num, v netip.AddrPort) []byte {
 	inner := AppendBytes(nil, 1, addrBytes(v.Addr()))
+
 	return AppendBytesElement(b, n, AppendVarint(inner, 2, uint64(v.Port())))
 }
 
 // addrBytes are 4 or 16 bytes in network order and the zone's name.
 func addrBytes(v netip.Addr) []byte {
 	data, _ := v.MarshalBinary() // it has no error to give
+
 	return data
 }
 
@@ -150,6 +164,7 @@ func AppendURL(b []byte, n Num, v *url.URL) []byte {
 	if v == nil {
 		return b
 	}
+
 	return AppendURLElement(b, n, v)
 }
 
@@ -163,6 +178,7 @@ func AppendDuration(b []byte, n Num, v time.Duration) []byte {
 		return b
 	}
 	inner := AppendVarint(nil, 1, uint64(int64(v/time.Second)))
+
 	return AppendBytesElement(b, n, AppendVarint(inner, 2, uint64(int64(v%time.Second))))
 }
 
@@ -172,6 +188,7 @@ func AppendTime(b []byte, n Num, v time.Time) []byte {
 		return b
 	}
 	inner := AppendVarint(nil, 1, uint64(v.Unix()))
+
 	return AppendBytesElement(b, n, AppendVarint(inner, 2, uint64(v.Nanosecond())))
 }
 
@@ -180,6 +197,7 @@ func AppendStringMap(b []byte, n Num, v map[string]string) []byte {
 	for _, key := range slices.Sorted(maps.Keys(v)) {
 		b = AppendBytesElement(b, n, AppendString(AppendString(nil, 1, key), 2, v[key]))
 	}
+
 	return b
 }
 
@@ -196,5 +214,6 @@ func AppendStruct(b []byte, n Num, v map[string]any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("field %d: %w", n, err)
 	}
+
 	return AppendBytesElement(b, n, inner), nil
 }

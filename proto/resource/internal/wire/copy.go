@@ -10,6 +10,7 @@ func CopyPointer[T Copyable[T]](p *T) *T {
 		return nil
 	}
 	v := (*p).DeepCopy()
+
 	return &v
 }
 
@@ -26,6 +27,7 @@ func CopyURL(u *url.URL) *url.URL {
 		return nil
 	}
 	v := *u
+
 	return &v
 }
 
@@ -40,6 +42,7 @@ func mapped[T any](s []T, f func(T) T) []T {
 	for i, v := range s {
 		out[i] = f(v)
 	}
+
 	return out
 }
 
@@ -52,6 +55,7 @@ func CopyStruct(m map[string]any) map[string]any {
 	for k, v := range m {
 		out[k] = copyAny(v)
 	}
+
 	return out
 }
 

@@ -38,6 +38,7 @@ func Fields(data []byte, read func(Field) error) error {
 			return fmt.Errorf("field %d: %w", num, err)
 		}
 	}
+
 	return nil
 }
 
@@ -56,6 +57,7 @@ func (f *Field) consume(data []byte) (n int) {
 	default:
 		n = protowire.ConsumeFieldValue(f.Num, f.typ, data)
 	}
+
 	return n
 }
 
@@ -63,6 +65,7 @@ func (f Field) want(typ protowire.Type) error {
 	if f.typ != typ {
 		return fmt.Errorf("wire type %d, want %d", f.typ, typ)
 	}
+
 	return nil
 }
 
@@ -72,11 +75,13 @@ func (f Field) Varint() (uint64, error) {
 	if f.typ == protowire.Fixed32Type {
 		return f.value, nil
 	}
+
 	return f.value, f.want(protowire.VarintType)
 }
 
 func (f Field) Fixed32() (uint32, error) {
 	v, err := f.Varint()
+
 	return uint32(v), err
 }
 
@@ -96,6 +101,7 @@ func (f Field) Message(m interface{ UnmarshalProto([]byte) error }) error {
 	if err := f.want(protowire.BytesType); err != nil {
 		return err
 	}
+
 	return m.UnmarshalProto(f.bytes)
 }
 
@@ -103,6 +109,7 @@ func (f Field) Message(m interface{ UnmarshalProto([]byte) error }) error {
 func Packed[T ~uint32 | ~uint64](f Field, values *[]T) error {
 	if f.typ == protowire.VarintType {
 		*values = append(*values, T(f.value))
+
 		return nil
 	}
 	for data := f.bytes; len(data) > 0; {
@@ -113,6 +120,7 @@ func Packed[T ~uint32 | ~uint64](f Field, values *[]T) error {
 		*values = append(*values, T(v))
 		data = data[n:]
 	}
+
 	return f.want(protowire.BytesType)
 }
 
@@ -128,8 +136,10 @@ func (f Field) pair() (first []byte, second uint64, err error) {
 		case 2:
 			second, err = inner.Varint()
 		}
+
 		return err
 	})
+
 	return first, second, err
 }
 
@@ -139,6 +149,7 @@ func (f Field) Addr() (addr netip.Addr, err error) {
 	if err != nil {
 		return addr, err
 	}
+
 	return addr, addr.UnmarshalBinary(data)
 }
 
@@ -155,6 +166,7 @@ func (f Field) Prefix() (netip.Prefix, error) {
 	if !addr.IsValid() {
 		return netip.Prefix{}, nil
 	}
+
 	return netip.PrefixFrom(addr, int(min(bits, 255))), nil
 }
 
@@ -168,6 +180,7 @@ func (f Field) AddrPort() (netip.AddrPort, error) {
 	if err := addr.UnmarshalBinary(data); err != nil {
 		return netip.AddrPort{}, err
 	}
+
 	return netip.AddrPortFrom(addr, uint16(port)), nil
 }
 
@@ -177,6 +190,7 @@ func (f Field) URL() (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return url.Parse(string(text))
 }
 
@@ -192,19 +206,23 @@ func (f Field) seconds() (sec, nano int64, err error) {
 		case 2:
 			nano = int64(inner.value)
 		}
+
 		return nil
 	})
+
 	return sec, nano, err
 }
 
 func (f Field) Duration() (time.Duration, error) {
 	sec, nano, err := f.seconds()
+
 	return time.Duration(sec)*time.Second + time.Duration(nano), err
 }
 
 // Time reads google.protobuf.Timestamp as UTC.
 func (f Field) Time() (time.Time, error) {
 	sec, nano, err := f.seconds()
+
 	return time.Unix(sec, nano).UTC(), err
 }
 
@@ -214,6 +232,7 @@ func (f Field) Struct() (map[string]any, error) {
 	if err := proto.Unmarshal(f.bytes, &s); err != nil {
 		return nil, err
 	}
+
 	return s.AsMap(), f.want(protowire.BytesType)
 }
 
@@ -227,11 +246,13 @@ func (f Field) StringMap(m *map[string]string) error {
 		case 2:
 			value, err = inner.String()
 		}
+
 		return err
 	})
 	if *m == nil {
 		*m = map[string]string{}
 	}
 	(*m)[key] = value
+
 	return err
 }

@@ -161,6 +161,7 @@ func (p *parser) unary() (node, error) {
 		return p.methods(constant(t.text))
 	case t.kind == 'u':
 		n, err := strconv.ParseUint(t.text, 10, 64)
+
 		return constant(n), err
 	case t.kind == 'n':
 		return p.name(t.text)
