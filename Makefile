@@ -4,7 +4,7 @@ OUT     := _out
 MODULE  := github.com/dactyl-os/dactyl
 DAEMONS := configd discoveryd diskd gateway hostd init networkd timed trustd
 ALONE   := etcdd
-MODULES := proto services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) rootfs tools
+MODULES := proto proto/internal/protoc services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) rootfs tools
 
 TAG   ?= v1.8.0-dactyl.1
 SHA   := $(or $(SHA),$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown))
@@ -24,7 +24,7 @@ IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -cache $(CACHE) -epoch $(EPOCH) -t
 	-tags grpcnotrace$(if $(WITH_DEBUG),$(comma)debug) $(if $(WITH_RACE),-race) $(if $(FAST)$(SWAP)$(WITH_DEBUG)$(WITH_RACE),-fast) -linked "$(DAEMONS)" -alone "$(ALONE)" $(addprefix -swap ,$(SWAP))
 
 # Packages that images are built with (gcc: runc) and tests use as outside views, by the program that shows they are there.
-APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client protoc:protobuf-compiler curl:curl find:findutils ps:procps \
+APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client curl:curl find:findutils ps:procps \
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
        sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage mkfs.vfat:dosfstools mcopy:mtools \
        zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev

@@ -253,7 +253,7 @@ func complete(t *testing.T, where string, m protoreflect.Message) {
 	}
 }
 
-// descriptors finds the message of every resource type, as protoc read the
+// descriptors finds the message of every resource type, as the compiler read the
 // .proto files.
 func descriptors(t *testing.T) map[string]protoreflect.MessageDescriptor {
 	t.Helper()
