@@ -26,6 +26,7 @@ type Conn struct {
 
 	timeout time.Duration
 	late    bool // answers that nobody waited for may still be in nl
+	buffer  []byte
 }
 
 // Dial opens the sockets in the calling thread's network namespace.
@@ -63,24 +64,6 @@ func (c *Conn) Close() error {
 	unix.Close(c.ioc)
 
 	return c.nl.Close()
-}
-
-// dump asks for all objects of one kind. header is the kind's zero message.
-func (c *Conn) dump(kind netlink.HeaderType, header []byte) ([]netlink.Message, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-
-	if err := c.begin(); err != nil {
-		return nil, err
-	}
-
-	messages, err := c.nl.Execute(netlink.Message{
-		Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump},
-		Data:   header,
-	})
-	c.late = !ofKernel(err)
-
-	return messages, err
 }
 
 // begin starts an exchange. What a timed out one before left in the socket would be taken for its answers.

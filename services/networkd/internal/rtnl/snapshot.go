@@ -175,7 +175,7 @@ func permanentAddr(attributes []byte) net.HardwareAddr {
 }
 
 func (c *Conn) addresses(names map[uint32]string) ([]Address, error) {
-	msgs, err := c.dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
+	msgs, err := c.dumpFamilies(unix.RTM_GETADDR, unix.SizeofIfAddrmsg)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func fromAddressMessage(m rtnetlink.AddressMessage, names map[uint32]string) (Ad
 }
 
 func (c *Conn) routes(names map[uint32]string) ([]Route, error) {
-	msgs, err := c.dump(unix.RTM_GETROUTE, make([]byte, unix.SizeofRtMsg))
+	msgs, err := c.dumpFamilies(unix.RTM_GETROUTE, unix.SizeofRtMsg)
 	if err != nil {
 		return nil, err
 	}
