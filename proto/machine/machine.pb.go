@@ -11913,9 +11913,9 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\tImagePull\x12,\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x10.common.MetadataR\bmetadata\"C\n" +
 	"\x11ImagePullResponse\x12.\n" +
-	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xac,\n" +
-	"\x0eMachineService\x12z\n" +
-	"\x12ApplyConfiguration\x12\".machine.ApplyConfigurationRequest\x1a#.machine.ApplyConfigurationResponse\"\x1b\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\x12Y\n" +
+	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xc6,\n" +
+	"\x0eMachineService\x12\x81\x01\n" +
+	"\x12ApplyConfiguration\x12\".machine.ApplyConfigurationRequest\x1a#.machine.ApplyConfigurationResponse\"\"\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\xa8\xb5\x18\x80\x80\x80\x02\x12Y\n" +
 	"\tBootstrap\x12\x19.machine.BootstrapRequest\x1a\x1a.machine.BootstrapResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12z\n" +
 	"\n" +
 	"Containers\x12\x1a.machine.ContainersRequest\x1a\x1b.machine.ContainersResponse\"3\x8a\xb5\x18\x04podd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12F\n" +
@@ -11927,15 +11927,15 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\x0eEtcdMemberList\x12\x1e.machine.EtcdMemberListRequest\x1a\x1f.machine.EtcdMemberListResponse\"4\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12z\n" +
 	"\x14EtcdRemoveMemberByID\x12$.machine.EtcdRemoveMemberByIDRequest\x1a%.machine.EtcdRemoveMemberByIDResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12n\n" +
 	"\x10EtcdLeaveCluster\x12 .machine.EtcdLeaveClusterRequest\x1a!.machine.EtcdLeaveClusterResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12}\n" +
-	"\x15EtcdForfeitLeadership\x12%.machine.EtcdForfeitLeadershipRequest\x1a&.machine.EtcdForfeitLeadershipResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12R\n" +
-	"\vEtcdRecover\x12\f.common.Data\x1a\x1c.machine.EtcdRecoverResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin(\x01\x12w\n" +
+	"\x15EtcdForfeitLeadership\x12%.machine.EtcdForfeitLeadershipRequest\x1a&.machine.EtcdForfeitLeadershipResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12X\n" +
+	"\vEtcdRecover\x12\f.common.Data\x1a\x1c.machine.EtcdRecoverResponse\"\x1b\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\xa8\xb5\x18\x80\x80@(\x01\x12w\n" +
 	"\fEtcdSnapshot\x12\x1c.machine.EtcdSnapshotRequest\x1a\f.common.Data\"9\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\x0eos:etcd:backup\x90\x02\x010\x01\x12p\n" +
 	"\rEtcdAlarmList\x12\x16.google.protobuf.Empty\x1a\x1e.machine.EtcdAlarmListResponse\"'\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x01\x12t\n" +
 	"\x0fEtcdAlarmDisarm\x12\x16.google.protobuf.Empty\x1a .machine.EtcdAlarmDisarmResponse\"'\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x02\x12r\n" +
 	"\x0eEtcdDefragment\x12\x16.google.protobuf.Empty\x1a\x1f.machine.EtcdDefragmentResponse\"'\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x02\x12j\n" +
 	"\n" +
-	"EtcdStatus\x12\x16.google.protobuf.Empty\x1a\x1b.machine.EtcdStatusResponse\"'\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x01\x12\x86\x01\n" +
-	"\x15GenerateConfiguration\x12%.machine.GenerateConfigurationRequest\x1a&.machine.GenerateConfigurationResponse\"\x1e\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\x90\x02\x01\x12r\n" +
+	"EtcdStatus\x12\x16.google.protobuf.Empty\x1a\x1b.machine.EtcdStatusResponse\"'\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x01\x12\x8c\x01\n" +
+	"\x15GenerateConfiguration\x12%.machine.GenerateConfigurationRequest\x1a&.machine.GenerateConfigurationResponse\"$\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\xa8\xb5\x18\x80\x80@\x90\x02\x01\x12r\n" +
 	"\bHostname\x12\x16.google.protobuf.Empty\x1a\x19.machine.HostnameResponse\"3\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12M\n" +
 	"\n" +
 	"Kubeconfig\x12\x16.google.protobuf.Empty\x1a\f.common.Data\"\x17\x8a\xb5\x18\x04podd\x92\xb5\x18\bos:admin\x90\x02\x010\x01\x12g\n" +
@@ -11965,8 +11965,8 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\aVersion\x12\x16.google.protobuf.Empty\x1a\x18.machine.VersionResponse\"7\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x98\xb5\x18\x01\x90\x02\x01\x12\x93\x01\n" +
 	"\x1bGenerateClientConfiguration\x12+.machine.GenerateClientConfigurationRequest\x1a,.machine.GenerateClientConfigurationResponse\"\x19\x8a\xb5\x18\x06trustd\x92\xb5\x18\bos:admin\x90\x02\x01\x12j\n" +
 	"\rPacketCapture\x12\x1d.machine.PacketCaptureRequest\x1a\f.common.Data\"*\x8a\xb5\x18\bnetworkd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x010\x01\x12u\n" +
-	"\aNetstat\x12\x17.machine.NetstatRequest\x1a\x18.machine.NetstatResponse\"7\x8a\xb5\x18\bnetworkd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12b\n" +
-	"\tMetaWrite\x12\x19.machine.MetaWriteRequest\x1a\x1a.machine.MetaWriteResponse\"\x1e\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\x90\x02\x02\x12e\n" +
+	"\aNetstat\x12\x17.machine.NetstatRequest\x1a\x18.machine.NetstatResponse\"7\x8a\xb5\x18\bnetworkd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12h\n" +
+	"\tMetaWrite\x12\x19.machine.MetaWriteRequest\x1a\x1a.machine.MetaWriteResponse\"$\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\xa8\xb5\x18\x80\x80@\x90\x02\x02\x12e\n" +
 	"\n" +
 	"MetaDelete\x12\x1a.machine.MetaDeleteRequest\x1a\x1b.machine.MetaDeleteResponse\"\x1e\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\x90\x02\x02\x12y\n" +
 	"\tImageList\x12\x19.machine.ImageListRequest\x1a\x1a.machine.ImageListResponse\"3\x8a\xb5\x18\x04podd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x010\x01\x12j\n" +

@@ -36,6 +36,8 @@ type ExternalMethod struct {
 	Maintenance bool     `protobuf:"varint,3,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
 	// The call changes nothing, so it may be sent again.
 	NoSideEffects bool `protobuf:"varint,4,opt,name=no_side_effects,json=noSideEffects,proto3" json:"no_side_effects,omitempty"`
+	// As the option of the same name.
+	MaxRequest    uint32 `protobuf:"varint,6,opt,name=max_request,json=maxRequest,proto3" json:"max_request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -98,6 +100,13 @@ func (x *ExternalMethod) GetNoSideEffects() bool {
 	return false
 }
 
+func (x *ExternalMethod) GetMaxRequest() uint32 {
+	if x != nil {
+		return x.MaxRequest
+	}
+	return 0
+}
+
 var file_dactyl_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -121,6 +130,14 @@ var file_dactyl_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         50003,
 		Name:          "dactyl.maintenance",
 		Tag:           "varint,50003,opt,name=maintenance",
+		Filename:      "dactyl/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*uint32)(nil),
+		Field:         50005,
+		Name:          "dactyl.max_request",
+		Tag:           "varint,50005,opt,name=max_request",
 		Filename:      "dactyl/options.proto",
 	},
 	{
@@ -148,6 +165,11 @@ var (
 	//
 	// optional bool maintenance = 50003;
 	E_Maintenance = &file_dactyl_options_proto_extTypes[2]
+	// Largest request, or message of a stream of requests, in bytes; unknown
+	// fields count too. 0: 64 KiB, which is enough for all but a few methods.
+	//
+	// optional uint32 max_request = 50005;
+	E_MaxRequest = &file_dactyl_options_proto_extTypes[3]
 )
 
 // Extension fields to descriptorpb.FileOptions.
@@ -155,22 +177,26 @@ var (
 	// Methods of services declared by other modules, in the same terms.
 	//
 	// repeated dactyl.ExternalMethod external = 50001;
-	E_External = &file_dactyl_options_proto_extTypes[3]
+	E_External = &file_dactyl_options_proto_extTypes[4]
 )
 
 var File_dactyl_options_proto protoreflect.FileDescriptor
 
 const file_dactyl_options_proto_rawDesc = "" +
 	"\n" +
-	"\x14dactyl/options.proto\x12\x06dactyl\x1a google/protobuf/descriptor.proto\"\x84\x01\n" +
+	"\x14dactyl/options.proto\x12\x06dactyl\x1a google/protobuf/descriptor.proto\"\xa5\x01\n" +
 	"\x0eExternalMethod\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12 \n" +
 	"\vmaintenance\x18\x03 \x01(\bR\vmaintenance\x12&\n" +
-	"\x0fno_side_effects\x18\x04 \x01(\bR\rnoSideEffects:6\n" +
+	"\x0fno_side_effects\x18\x04 \x01(\bR\rnoSideEffects\x12\x1f\n" +
+	"\vmax_request\x18\x06 \x01(\rR\n" +
+	"maxRequest:6\n" +
 	"\x05owner\x12\x1e.google.protobuf.MethodOptions\x18ц\x03 \x01(\tR\x05owner:6\n" +
 	"\x05roles\x12\x1e.google.protobuf.MethodOptions\x18҆\x03 \x03(\tR\x05roles:B\n" +
-	"\vmaintenance\x12\x1e.google.protobuf.MethodOptions\x18ӆ\x03 \x01(\bR\vmaintenance:R\n" +
+	"\vmaintenance\x12\x1e.google.protobuf.MethodOptions\x18ӆ\x03 \x01(\bR\vmaintenance:A\n" +
+	"\vmax_request\x12\x1e.google.protobuf.MethodOptions\x18Ն\x03 \x01(\rR\n" +
+	"maxRequest:R\n" +
 	"\bexternal\x12\x1c.google.protobuf.FileOptions\x18ц\x03 \x03(\v2\x16.dactyl.ExternalMethodR\bexternalB+Z)github.com/dactyl-os/dactyl/proto/optionsb\x06proto3"
 
 var (
@@ -195,12 +221,13 @@ var file_dactyl_options_proto_depIdxs = []int32{
 	1, // 0: dactyl.owner:extendee -> google.protobuf.MethodOptions
 	1, // 1: dactyl.roles:extendee -> google.protobuf.MethodOptions
 	1, // 2: dactyl.maintenance:extendee -> google.protobuf.MethodOptions
-	2, // 3: dactyl.external:extendee -> google.protobuf.FileOptions
-	0, // 4: dactyl.external:type_name -> dactyl.ExternalMethod
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	4, // [4:5] is the sub-list for extension type_name
-	0, // [0:4] is the sub-list for extension extendee
+	1, // 3: dactyl.max_request:extendee -> google.protobuf.MethodOptions
+	2, // 4: dactyl.external:extendee -> google.protobuf.FileOptions
+	0, // 5: dactyl.external:type_name -> dactyl.ExternalMethod
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	5, // [5:6] is the sub-list for extension type_name
+	0, // [0:5] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -216,7 +243,7 @@ func file_dactyl_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dactyl_options_proto_rawDesc), len(file_dactyl_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   1,
-			NumExtensions: 4,
+			NumExtensions: 5,
 			NumServices:   0,
 		},
 		GoTypes:           file_dactyl_options_proto_goTypes,

@@ -22,6 +22,9 @@ const (
 // RoleKey is the gRPC metadata key in which the gateway hands the caller's roles on, one value a role.
 const RoleKey = "talos-role"
 
+// DefaultMaxRequest is the largest request of a method whose .proto names none.
+const DefaultMaxRequest = 64 << 10
+
 // Method is what the descriptors say about one RPC.
 type Method struct {
 	// Name is the full method as gRPC spells it: /machine.MachineService/Version.
@@ -34,6 +37,8 @@ type Method struct {
 	Idempotent bool
 	// Maintenance methods are served before the node has a configuration.
 	Maintenance bool
+	// MaxRequest bounds a request, or each message of a stream of requests, in bytes.
+	MaxRequest int
 	// ClientStreaming and ServerStreaming give the shape; Streaming is either.
 	ClientStreaming, ServerStreaming, Streaming bool
 }
@@ -68,6 +73,28 @@ func Check(method string, roles []string) error {
 
 	return status.Errorf(codes.PermissionDenied, "not authorized: %s needs one of the roles %s, the caller has %s",
 		method, list(m.Roles), list(roles))
+}
+
+// MaxRequest is the largest request that a daemon takes for any of its methods, resources included, in bytes.
+func MaxRequest(owner string) int {
+	largest := DefaultMaxRequest
+
+	for _, m := range methods() {
+		if m.Owner == owner || m.Owner == "" {
+			largest = max(largest, m.MaxRequest)
+		}
+	}
+
+	return largest
+}
+
+// CheckSize refuses a request that is larger than its method takes; the error is a gRPC status.
+func CheckSize(m Method, size int) error {
+	if size <= m.MaxRequest {
+		return nil
+	}
+
+	return status.Errorf(codes.ResourceExhausted, "%s takes at most %d bytes in one message, this one has %d", m.Name, m.MaxRequest, size)
 }
 
 // CleanRoles gives the values of RoleKey as a list: gateways send one value a role, older ones a comma-separated list.

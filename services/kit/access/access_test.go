@@ -103,6 +103,38 @@ func TestMethodsKnowTheirOwnerAndShape(t *testing.T) {
 	}
 }
 
+// TestRequestsAreSmall keeps large requests to the methods that need them, and init to small ones: it must never run out of
+// memory.
+func TestRequestsAreSmall(t *testing.T) {
+	large := map[string]int{
+		"/machine.MachineService/ApplyConfiguration":    4 << 20,
+		"/machine.MachineService/EtcdRecover":           1 << 20,
+		"/machine.MachineService/GenerateConfiguration": 1 << 20,
+		"/machine.MachineService/MetaWrite":             1 << 20,
+	}
+
+	for name, m := range access.Methods() {
+		want := max(large[name], access.DefaultMaxRequest)
+		if m.MaxRequest != want {
+			t.Errorf("%s takes %d bytes, want %d", name, m.MaxRequest, want)
+		}
+
+		if err := access.CheckSize(m, want); err != nil {
+			t.Errorf("a request of the largest size: %v", err)
+		}
+
+		if err := access.CheckSize(m, want+1); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s with a byte more gives %v", name, err)
+		}
+	}
+
+	for owner, want := range map[string]int{"init": access.DefaultMaxRequest, "hostd": access.DefaultMaxRequest, "configd": 4 << 20} {
+		if got := access.MaxRequest(owner); got != want {
+			t.Errorf("%s takes %d bytes, want %d", owner, got, want)
+		}
+	}
+}
+
 func TestCleanRoles(t *testing.T) {
 	for _, tc := range []struct{ in, want []string }{
 		{[]string{"os:admin", "os:reader"}, []string{"os:admin", "os:reader"}},

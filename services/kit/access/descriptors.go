@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -44,6 +45,7 @@ func addService(table map[string]Method, service protoreflect.ServiceDescriptor)
 		m := Method{
 			Name:            "/" + string(service.FullName()) + "/" + string(rpc.Name()),
 			Idempotent:      opts.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN,
+			MaxRequest:      DefaultMaxRequest,
 			ClientStreaming: rpc.IsStreamingClient(),
 			ServerStreaming: rpc.IsStreamingServer(),
 			Streaming:       rpc.IsStreamingClient() || rpc.IsStreamingServer(),
@@ -53,11 +55,14 @@ func addService(table map[string]Method, service protoreflect.ServiceDescriptor)
 			m.Owner, _ = proto.GetExtension(opts, options.E_Owner).(string)
 			m.Roles, _ = proto.GetExtension(opts, options.E_Roles).([]string)
 			m.Maintenance, _ = proto.GetExtension(opts, options.E_Maintenance).(bool)
+			m.MaxRequest = maxRequest(proto.GetExtension(opts, options.E_MaxRequest).(uint32))
 		}
 
 		table[m.Name] = m
 	}
 }
+
+func maxRequest(declared uint32) int { return cmp.Or(int(declared), DefaultMaxRequest) }
 
 // addExternal fills in what proto/options says about services declared by other modules (cosi.resource.State).
 func addExternal(table map[string]Method) {
@@ -69,6 +74,7 @@ func addExternal(table map[string]Method) {
 		m.Name = e.GetName()
 		m.Roles = e.GetRoles()
 		m.Maintenance = e.GetMaintenance()
+		m.MaxRequest = maxRequest(e.GetMaxRequest())
 		m.Idempotent = m.Idempotent || e.GetNoSideEffects()
 		table[m.Name] = m
 	}

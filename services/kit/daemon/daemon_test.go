@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/cosi-project/runtime/api/v1alpha1"
@@ -82,6 +83,18 @@ func TestServesMethodsAndResources(t *testing.T) {
 
 	if _, err := st.Get(ctx, pointer(testdaemon.CopyType, "item-000")); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "owned by copier") {
 		t.Errorf("a type of another owner gives %v", err)
+	}
+}
+
+// TestRefusesLargeRequests fills a request with a field that its message does not have.
+func TestRefusesLargeRequests(t *testing.T) {
+	d := kittest.Start(t, pkg, kittest.Options{})
+	padded := &emptypb.Empty{}
+	padded.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 15, protowire.BytesType), make([]byte, access.DefaultMaxRequest)))
+
+	_, err := timeapi.NewTimeServiceClient(d.Conn()).Time(within(t, 10*time.Second), padded)
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a large request gives %v", err)
 	}
 }
 

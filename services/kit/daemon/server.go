@@ -27,6 +27,8 @@ const (
 	streamWorkers = 4
 	// bufferSize is per connection and direction: most messages are small, and there are many connections.
 	bufferSize = 8 << 10
+	// maxHeaders is the largest metadata of a call, in bytes: roles and what else the gateway passes on.
+	maxHeaders = 64 << 10
 	// streamGrace is how long an open stream may go on after the stop began.
 	streamGrace = 200 * time.Millisecond
 )
@@ -41,15 +43,19 @@ func newServer(env *Env, streams context.Context) *grpc.Server {
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 			defer env.recovered(info.FullMethod, &err)
 
+			if err := env.checkSize(info.FullMethod, req); err != nil {
+				return nil, err
+			}
+
 			return handler(ctx, req)
 		}),
 		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			return env.serveStream(streams, srv, stream, info, handler)
 		}),
-		grpc.MaxRecvMsgSize(dial.MaxMessage),
+		grpc.MaxRecvMsgSize(access.MaxRequest(env.Name)),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxSendMsgSize(dial.MaxMessage),
 		grpc.NumStreamWorkers(streamWorkers),
-		grpc.SharedWriteBuffer(true),
 		grpc.StaticStreamWindowSize(256<<10),
 		grpc.StaticConnWindowSize(1<<20),
 		grpc.ReadBufferSize(bufferSize),
@@ -80,7 +86,8 @@ func (e *Env) serveStream(streams context.Context, srv any, stream grpc.ServerSt
 
 	defer context.AfterFunc(streams, cancel)()
 
-	err = handler(srv, &boundStream{stream, ctx})
+	checked := boundedStream{stream, func(request any) error { return e.checkSize(info.FullMethod, request) }}
+	err = handler(srv, &boundStream{checked, ctx})
 
 	if streams.Err() != nil && stream.Context().Err() == nil && (err == nil || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled) {
 		return status.Errorf(codes.Unavailable, "%s is stopping", e.Name)

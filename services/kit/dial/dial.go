@@ -45,7 +45,6 @@ func Options() []grpc.DialOption {
 			grpc.MaxCallRecvMsgSize(MaxMessage),
 			grpc.MaxCallSendMsgSize(MaxMessage),
 		),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithStaticStreamWindowSize(256 << 10),
 		grpc.WithStaticConnWindowSize(1 << 20),
 		grpc.WithReadBufferSize(bufferSize),
