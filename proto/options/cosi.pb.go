@@ -5,7 +5,10 @@
 // source: dactyl/cosi.proto
 
 // The resource API is the service cosi.resource.State of the module
-// github.com/cosi-project/runtime; who may call it is written here.
+// github.com/cosi-project/runtime; who may call it is written here. Its callers
+// are the daemons of a node: what is no daemon, such as containerd, is none of
+// them. Which types they read and write is written beside each type (readers,
+// writers); from outside nobody writes, whatever the roles.
 
 package options
 
@@ -27,13 +30,20 @@ var File_dactyl_cosi_proto protoreflect.FileDescriptor
 
 const file_dactyl_cosi_proto_rawDesc = "" +
 	"\n" +
-	"\x11dactyl/cosi.proto\x12\x06dactyl\x1a\x14dactyl/options.protoB\xfc\x02\x8a\xb5\x18@\n" +
-	"\x18/cosi.resource.State/Get\x12\bos:admin\x12\vos:operator\x12\tos:reader\x18\x01 \x01\x8a\xb5\x18A\n" +
-	"\x19/cosi.resource.State/List\x12\bos:admin\x12\vos:operator\x12\tos:reader\x18\x01 \x01\x8a\xb5\x18B\n" +
-	"\x1a/cosi.resource.State/Watch\x12\bos:admin\x12\vos:operator\x12\tos:reader\x18\x01 \x01\x8a\xb5\x18'\n" +
-	"\x1b/cosi.resource.State/Create\x12\bos:admin\x8a\xb5\x18'\n" +
-	"\x1b/cosi.resource.State/Update\x12\bos:admin\x8a\xb5\x18(\n" +
-	"\x1c/cosi.resource.State/Destroy\x12\bos:adminZ)github.com/dactyl-os/dactyl/proto/optionsb\x06proto3"
+	"\x11dactyl/cosi.proto\x12\x06dactyl\x1a\x14dactyl/options.protoB\x95\a\x8a\xb5\x18\x92\x01\n" +
+	"\x18/cosi.resource.State/Get\x12\bos:admin\x12\vos:operator\x12\tos:reader\x18\x01 \x01*\x04init*\agateway*\aconfigd*\x05diskd*\x05hostd*\bnetworkd*\x05timed*\x06trustd*\n" +
+	"discoveryd*\x05etcdd\x8a\xb5\x18\x93\x01\n" +
+	"\x19/cosi.resource.State/List\x12\bos:admin\x12\vos:operator\x12\tos:reader\x18\x01 \x01*\x04init*\agateway*\aconfigd*\x05diskd*\x05hostd*\bnetworkd*\x05timed*\x06trustd*\n" +
+	"discoveryd*\x05etcdd\x8a\xb5\x18\x94\x01\n" +
+	"\x1a/cosi.resource.State/Watch\x12\bos:admin\x12\vos:operator\x12\tos:reader\x18\x01 \x01*\x04init*\agateway*\aconfigd*\x05diskd*\x05hostd*\bnetworkd*\x05timed*\x06trustd*\n" +
+	"discoveryd*\x05etcdd\x8a\xb5\x18y\n" +
+	"\x1b/cosi.resource.State/Create\x12\bos:admin*\x04init*\agateway*\aconfigd*\x05diskd*\x05hostd*\bnetworkd*\x05timed*\x06trustd*\n" +
+	"discoveryd*\x05etcdd\x8a\xb5\x18y\n" +
+	"\x1b/cosi.resource.State/Update\x12\bos:admin*\x04init*\agateway*\aconfigd*\x05diskd*\x05hostd*\bnetworkd*\x05timed*\x06trustd*\n" +
+	"discoveryd*\x05etcdd\x8a\xb5\x18z\n" +
+	"\x1c/cosi.resource.State/Destroy\x12\bos:admin*\x04init*\agateway*\aconfigd*\x05diskd*\x05hostd*\bnetworkd*\x05timed*\x06trustd*\n" +
+	"discoveryd*\x05etcdd\x8a\xb5\x18&\n" +
+	"\x1c/grpc.health.v1.Health/Check \x01*\x04initZ)github.com/dactyl-os/dactyl/proto/optionsb\x06proto3"
 
 var file_dactyl_cosi_proto_goTypes = []any{}
 var file_dactyl_cosi_proto_depIdxs = []int32{

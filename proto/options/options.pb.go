@@ -6,7 +6,7 @@
 
 // Options that make a .proto file the one place where a method's owner and
 // its callers are written down. The gateway routes by them; the gateway and
-// the owner check roles by them.
+// the owner check roles by them, and the owner which daemon it is that calls.
 
 package options
 
@@ -36,8 +36,9 @@ type ExternalMethod struct {
 	Maintenance bool     `protobuf:"varint,3,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
 	// The call changes nothing, so it may be sent again.
 	NoSideEffects bool `protobuf:"varint,4,opt,name=no_side_effects,json=noSideEffects,proto3" json:"no_side_effects,omitempty"`
-	// As the option of the same name.
-	MaxRequest    uint32 `protobuf:"varint,6,opt,name=max_request,json=maxRequest,proto3" json:"max_request,omitempty"`
+	// As the options of the same names.
+	Callers       []string `protobuf:"bytes,5,rep,name=callers,proto3" json:"callers,omitempty"`
+	MaxRequest    uint32   `protobuf:"varint,6,opt,name=max_request,json=maxRequest,proto3" json:"max_request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -100,6 +101,13 @@ func (x *ExternalMethod) GetNoSideEffects() bool {
 	return false
 }
 
+func (x *ExternalMethod) GetCallers() []string {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
 func (x *ExternalMethod) GetMaxRequest() uint32 {
 	if x != nil {
 		return x.MaxRequest
@@ -130,6 +138,14 @@ var file_dactyl_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         50003,
 		Name:          "dactyl.maintenance",
 		Tag:           "varint,50003,opt,name=maintenance",
+		Filename:      "dactyl/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: ([]string)(nil),
+		Field:         50004,
+		Name:          "dactyl.callers",
+		Tag:           "bytes,50004,rep,name=callers",
 		Filename:      "dactyl/options.proto",
 	},
 	{
@@ -165,11 +181,17 @@ var (
 	//
 	// optional bool maintenance = 50003;
 	E_Maintenance = &file_dactyl_options_proto_extTypes[2]
+	// Daemons that may call the method from inside the node: "diskd". None:
+	// nobody but root's own tools. The gateway is one of them only for calls of
+	// its own; for those of somebody outside it needs the roles.
+	//
+	// repeated string callers = 50004;
+	E_Callers = &file_dactyl_options_proto_extTypes[3]
 	// Largest request, or message of a stream of requests, in bytes; unknown
 	// fields count too. 0: 64 KiB, which is enough for all but a few methods.
 	//
 	// optional uint32 max_request = 50005;
-	E_MaxRequest = &file_dactyl_options_proto_extTypes[3]
+	E_MaxRequest = &file_dactyl_options_proto_extTypes[4]
 )
 
 // Extension fields to descriptorpb.FileOptions.
@@ -177,24 +199,26 @@ var (
 	// Methods of services declared by other modules, in the same terms.
 	//
 	// repeated dactyl.ExternalMethod external = 50001;
-	E_External = &file_dactyl_options_proto_extTypes[4]
+	E_External = &file_dactyl_options_proto_extTypes[5]
 )
 
 var File_dactyl_options_proto protoreflect.FileDescriptor
 
 const file_dactyl_options_proto_rawDesc = "" +
 	"\n" +
-	"\x14dactyl/options.proto\x12\x06dactyl\x1a google/protobuf/descriptor.proto\"\xa5\x01\n" +
+	"\x14dactyl/options.proto\x12\x06dactyl\x1a google/protobuf/descriptor.proto\"\xbf\x01\n" +
 	"\x0eExternalMethod\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12 \n" +
 	"\vmaintenance\x18\x03 \x01(\bR\vmaintenance\x12&\n" +
-	"\x0fno_side_effects\x18\x04 \x01(\bR\rnoSideEffects\x12\x1f\n" +
+	"\x0fno_side_effects\x18\x04 \x01(\bR\rnoSideEffects\x12\x18\n" +
+	"\acallers\x18\x05 \x03(\tR\acallers\x12\x1f\n" +
 	"\vmax_request\x18\x06 \x01(\rR\n" +
 	"maxRequest:6\n" +
 	"\x05owner\x12\x1e.google.protobuf.MethodOptions\x18ц\x03 \x01(\tR\x05owner:6\n" +
 	"\x05roles\x12\x1e.google.protobuf.MethodOptions\x18҆\x03 \x03(\tR\x05roles:B\n" +
-	"\vmaintenance\x12\x1e.google.protobuf.MethodOptions\x18ӆ\x03 \x01(\bR\vmaintenance:A\n" +
+	"\vmaintenance\x12\x1e.google.protobuf.MethodOptions\x18ӆ\x03 \x01(\bR\vmaintenance::\n" +
+	"\acallers\x12\x1e.google.protobuf.MethodOptions\x18Ԇ\x03 \x03(\tR\acallers:A\n" +
 	"\vmax_request\x12\x1e.google.protobuf.MethodOptions\x18Ն\x03 \x01(\rR\n" +
 	"maxRequest:R\n" +
 	"\bexternal\x12\x1c.google.protobuf.FileOptions\x18ц\x03 \x03(\v2\x16.dactyl.ExternalMethodR\bexternalB+Z)github.com/dactyl-os/dactyl/proto/optionsb\x06proto3"
@@ -221,13 +245,14 @@ var file_dactyl_options_proto_depIdxs = []int32{
 	1, // 0: dactyl.owner:extendee -> google.protobuf.MethodOptions
 	1, // 1: dactyl.roles:extendee -> google.protobuf.MethodOptions
 	1, // 2: dactyl.maintenance:extendee -> google.protobuf.MethodOptions
-	1, // 3: dactyl.max_request:extendee -> google.protobuf.MethodOptions
-	2, // 4: dactyl.external:extendee -> google.protobuf.FileOptions
-	0, // 5: dactyl.external:type_name -> dactyl.ExternalMethod
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	5, // [5:6] is the sub-list for extension type_name
-	0, // [0:5] is the sub-list for extension extendee
+	1, // 3: dactyl.callers:extendee -> google.protobuf.MethodOptions
+	1, // 4: dactyl.max_request:extendee -> google.protobuf.MethodOptions
+	2, // 5: dactyl.external:extendee -> google.protobuf.FileOptions
+	0, // 6: dactyl.external:type_name -> dactyl.ExternalMethod
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	6, // [6:7] is the sub-list for extension type_name
+	0, // [0:6] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -243,7 +268,7 @@ func file_dactyl_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dactyl_options_proto_rawDesc), len(file_dactyl_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   1,
-			NumExtensions: 5,
+			NumExtensions: 6,
 			NumServices:   0,
 		},
 		GoTypes:           file_dactyl_options_proto_goTypes,

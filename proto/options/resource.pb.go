@@ -42,7 +42,10 @@ type ResourceType struct {
 	Aliases []string       `protobuf:"bytes,6,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	Columns []*TableColumn `protobuf:"bytes,7,rep,name=columns,proto3" json:"columns,omitempty"`
 	// The Go spec is written by hand beside the generated file.
-	Handwritten   bool `protobuf:"varint,8,opt,name=handwritten,proto3" json:"handwritten,omitempty"`
+	Handwritten bool `protobuf:"varint,8,opt,name=handwritten,proto3" json:"handwritten,omitempty"`
+	// Daemons besides the owner that may create, update and destroy the resources.
+	// Nobody outside the node may.
+	Writers       []string `protobuf:"bytes,9,rep,name=writers,proto3" json:"writers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,6 +134,13 @@ func (x *ResourceType) GetHandwritten() bool {
 		return x.Handwritten
 	}
 	return false
+}
+
+func (x *ResourceType) GetWriters() []string {
+	if x != nil {
+		return x.Writers
+	}
+	return nil
 }
 
 // A column of `dactylctl get`.
@@ -305,7 +315,7 @@ var File_dactyl_resource_proto protoreflect.FileDescriptor
 
 const file_dactyl_resource_proto_rawDesc = "" +
 	"\n" +
-	"\x15dactyl/resource.proto\x12\x06dactyl\x1a google/protobuf/descriptor.proto\"\xf9\x01\n" +
+	"\x15dactyl/resource.proto\x12\x06dactyl\x1a google/protobuf/descriptor.proto\"\x93\x02\n" +
 	"\fResourceType\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x1c\n" +
@@ -314,7 +324,8 @@ const file_dactyl_resource_proto_rawDesc = "" +
 	"\areaders\x18\x05 \x03(\tR\areaders\x12\x18\n" +
 	"\aaliases\x18\x06 \x03(\tR\aaliases\x12-\n" +
 	"\acolumns\x18\a \x03(\v2\x13.dactyl.TableColumnR\acolumns\x12 \n" +
-	"\vhandwritten\x18\b \x01(\bR\vhandwritten\">\n" +
+	"\vhandwritten\x18\b \x01(\bR\vhandwritten\x12\x18\n" +
+	"\awriters\x18\t \x03(\tR\awriters\">\n" +
 	"\vTableColumn\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tjson_path\x18\x02 \x01(\tR\bjsonPath\"C\n" +

@@ -18,6 +18,7 @@ type Definition struct {
 	Sensitive bool
 	Owner     string   // daemon that holds the resources
 	Readers   []string // daemons that may read a sensitive type, besides the owner
+	Writers   []string // daemons that may write it, besides the owner
 	Aliases   []string // besides the ones that follow from the name
 	Columns   []Column
 }
@@ -49,6 +50,7 @@ type entry struct {
 	meta.ResourceDefinitionProvider
 	owner   string
 	readers []string
+	writers []string
 }
 
 // metaOwner holds the types that describe types.
@@ -56,14 +58,14 @@ const metaOwner = "configd"
 
 var all = sync.OnceValue(func() []Definition {
 	rows := append(table(),
-		entry{meta.NamespaceExtension{}, metaOwner, nil},
-		entry{meta.ResourceDefinitionExtension{}, metaOwner, nil})
+		entry{meta.NamespaceExtension{}, metaOwner, nil, nil},
+		entry{meta.ResourceDefinitionExtension{}, metaOwner, nil, nil})
 	out := make([]Definition, len(rows))
 	for i, row := range rows {
 		rd := row.ResourceDefinition()
 		out[i] = Definition{
 			Type: rd.Type, Namespace: rd.DefaultNamespace, Sensitive: rd.Sensitivity == spec.Sensitive,
-			Owner: row.owner, Readers: row.readers, Aliases: rd.Aliases, Columns: rd.PrintColumns,
+			Owner: row.owner, Readers: row.readers, Writers: row.writers, Aliases: rd.Aliases, Columns: rd.PrintColumns,
 		}
 	}
 

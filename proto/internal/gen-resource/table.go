@@ -27,11 +27,11 @@ func writeTable(plugin *protogen.Plugin, packages []*goPackage) {
 	g := newFile(plugin, resourcePkg, "table")
 	g.P("package resource")
 	g.P()
-	g.P("// table lists every type with its owner.")
+	g.P("// table lists every type with its owner, readers and writers.")
 	g.P("func table() []entry {")
 	g.P("return []entry{")
 	for _, r := range rows {
-		g.P("{", r.pkg.Ident(r.m.resourceName()+"Extension"), "{}, ", strconv.Quote(r.m.resource.GetOwner()), ", ", stringSlice(r.m.resource.GetReaders()), "},")
+		g.P("{", r.pkg.Ident(r.m.resourceName()+"Extension"), "{}, ", strconv.Quote(r.m.resource.GetOwner()), ", ", stringSlice(r.m.resource.GetReaders()), ", ", stringSlice(r.m.resource.GetWriters()), "},")
 	}
 	g.P("}")
 	g.P("}")

@@ -33,6 +33,8 @@ type Method struct {
 	Owner string
 	// Roles lists who may call it from outside the node; empty: nobody.
 	Roles []string
+	// Callers lists the daemons that may call it from inside the node; empty: none.
+	Callers []string
 	// Idempotent methods may be sent again after a broken connection.
 	Idempotent bool
 	// Maintenance methods are served before the node has a configuration.
@@ -97,6 +99,20 @@ func CheckSize(m Method, size int) error {
 	return status.Errorf(codes.ResourceExhausted, "%s takes at most %d bytes in one message, this one has %d", m.Name, m.MaxRequest, size)
 }
 
+// CheckCaller refuses a daemon that is not one of the method's callers; the error is a gRPC status.
+func CheckCaller(method, daemon string) error {
+	m, ok := methods()[method]
+	if !ok {
+		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
+	}
+
+	if slices.Contains(m.Callers, daemon) {
+		return nil
+	}
+
+	return status.Errorf(codes.PermissionDenied, "%s may not call %s: its callers inside the node are %s", daemon, method, list(m.Callers))
+}
+
 // CleanRoles gives the values of RoleKey as a list: gateways send one value a role, older ones a comma-separated list.
 func CleanRoles(values []string) []string {
 	if !slices.ContainsFunc(values, func(v string) bool { return strings.ContainsAny(v, ", ") }) {
@@ -111,10 +127,10 @@ func CleanRoles(values []string) []string {
 	return roles
 }
 
-func list(roles []string) string {
-	if len(roles) == 0 {
+func list(names []string) string {
+	if len(names) == 0 {
 		return "none"
 	}
 
-	return strings.Join(roles, ", ")
+	return strings.Join(names, ", ")
 }

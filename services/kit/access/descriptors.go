@@ -54,6 +54,7 @@ func addService(table map[string]Method, service protoreflect.ServiceDescriptor)
 		if opts != nil {
 			m.Owner, _ = proto.GetExtension(opts, options.E_Owner).(string)
 			m.Roles, _ = proto.GetExtension(opts, options.E_Roles).([]string)
+			m.Callers, _ = proto.GetExtension(opts, options.E_Callers).([]string)
 			m.Maintenance, _ = proto.GetExtension(opts, options.E_Maintenance).(bool)
 			m.MaxRequest = maxRequest(proto.GetExtension(opts, options.E_MaxRequest).(uint32))
 		}
@@ -64,7 +65,7 @@ func addService(table map[string]Method, service protoreflect.ServiceDescriptor)
 
 func maxRequest(declared uint32) int { return cmp.Or(int(declared), DefaultMaxRequest) }
 
-// addExternal fills in what proto/options says about services declared by other modules (cosi.resource.State).
+// addExternal fills in what proto/options says about services declared by other modules (cosi.resource.State, health).
 func addExternal(table map[string]Method) {
 	opts, _ := options.File_dactyl_cosi_proto.Options().(*descriptorpb.FileOptions)
 	external, _ := proto.GetExtension(opts, options.E_External).([]*options.ExternalMethod)
@@ -73,6 +74,7 @@ func addExternal(table map[string]Method) {
 		m := table[e.GetName()]
 		m.Name = e.GetName()
 		m.Roles = e.GetRoles()
+		m.Callers = e.GetCallers()
 		m.Maintenance = e.GetMaintenance()
 		m.MaxRequest = maxRequest(e.GetMaxRequest())
 		m.Idempotent = m.Idempotent || e.GetNoSideEffects()

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -81,7 +82,7 @@ func TestServesMethodsAndResources(t *testing.T) {
 		t.Errorf("a missing resource gives %v", err)
 	}
 
-	if _, err := st.Get(ctx, pointer(testdaemon.CopyType, "item-000")); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "owned by copier") {
+	if _, err := st.Get(ctx, pointer(testdaemon.CopyType, "item-000")); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "owned by hostd") {
 		t.Errorf("a type of another owner gives %v", err)
 	}
 }
@@ -161,7 +162,7 @@ func as(t *testing.T, d *kittest.Daemon, name string) *grpc.ClientConn {
 	t.Cleanup(func() { conn.Close() })
 
 	// The name is taken at accept, so that another name can follow.
-	if _, err := timeapi.NewTimeServiceClient(conn).Time(withRoles(t.Context(), access.Admin), &emptypb.Empty{}); err != nil {
+	if _, err := stateOf(conn).List(withRoles(t.Context(), access.Admin), pointer(testdaemon.ItemType, "")); err != nil && status.Code(err) != codes.PermissionDenied {
 		t.Fatal(err)
 	}
 
@@ -184,8 +185,8 @@ func TestWhoMayReadWhat(t *testing.T) {
 	d := kittest.Start(t, pkg, kittest.Options{Env: []string{"TEST_ITEMS=1"}})
 	ctx := within(t, 10*time.Second)
 	gateway := as(t, d, "gateway")
-	reader := as(t, d, "reader")
-	other := as(t, d, "other")
+	reader := as(t, d, testdaemon.Reader)
+	other := as(t, d, "networkd")
 
 	kittest.AwaitNoError(t, 5*time.Second, func() error {
 		_, err := stateOf(d.Conn()).Get(ctx, pointer(testdaemon.SecretType, "key"))
@@ -233,8 +234,83 @@ func TestWhoMayReadWhat(t *testing.T) {
 		})
 	}
 
-	if err := stateOf(gateway).Create(withRoles(ctx, access.Operator), testdaemon.NewItem(testdaemon.ItemType, "x", "")); status.Code(err) != codes.PermissionDenied && !state.IsOwnerConflictError(err) {
-		t.Errorf("an operator's write gives %v", err)
+}
+
+// TestWhoMayWriteWhat: the owner and a type's writers; outside nobody, whatever the role.
+func TestWhoMayWriteWhat(t *testing.T) {
+	d := kittest.Start(t, pkg, kittest.Options{})
+	ctx := within(t, 10*time.Second)
+
+	for _, tc := range []struct {
+		who, typ, role string
+		want           string
+	}{
+		{testdaemon.Writer, testdaemon.ItemType, "", ""},
+		{testdaemon.Writer, testdaemon.SecretType, "", "Secrets.test.dactyl.dev is written by testdaemon, not by networkd"},
+		{testdaemon.Reader, testdaemon.ItemType, "", "Items.test.dactyl.dev is written by testdaemon, not by timed"},
+		{testdaemon.Reader, testdaemon.ItemType, access.Admin, "is written by testdaemon, not by timed"},
+		{"gateway", testdaemon.ItemType, access.Admin, "write access is not allowed"},
+		{"gateway", testdaemon.CopyType, access.Admin, "write access is not allowed"},
+		{"gateway", testdaemon.ItemType, access.Operator, "not authorized"},
+		{"containerd", testdaemon.ItemType, "", "containerd may not call /cosi.resource.State/"},
+	} {
+		t.Run(tc.who+" "+tc.typ+" "+tc.role, func(t *testing.T) {
+			st, ctx := stateOf(as(t, d, tc.who)), ctx
+			if tc.role != "" {
+				ctx = withRoles(ctx, tc.role)
+			}
+
+			item := testdaemon.NewItem(tc.typ, "x", "1")
+
+			for _, write := range []struct {
+				verb string
+				do   func() error
+			}{
+				{"create", func() error { return st.Create(ctx, item) }},
+				{"update", func() error {
+					item.TypedSpec().Value = "2"
+
+					return st.Update(ctx, item)
+				}},
+				{"destroy", func() error { return st.Destroy(ctx, item.Metadata()) }},
+			} {
+				switch err := write.do(); {
+				case tc.want == "" && err != nil:
+					t.Errorf("%s: %v", write.verb, err)
+				case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+					t.Errorf("%s gives %v, want %q", write.verb, err, tc.want)
+				}
+			}
+		})
+	}
+}
+
+// TestDaemonsCallWhatNamesThem: a role widens nothing for a daemon, and a method that names no callers has none.
+func TestDaemonsCallWhatNamesThem(t *testing.T) {
+	d := kittest.Start(t, pkg, kittest.Options{})
+	ctx := within(t, 10*time.Second)
+
+	for _, tc := range []struct {
+		who  string
+		ctx  context.Context
+		want codes.Code
+	}{
+		{"timed", ctx, codes.PermissionDenied},
+		{"timed", withRoles(ctx, access.Admin), codes.PermissionDenied},
+		{"init", ctx, codes.PermissionDenied},
+		{"gateway", ctx, codes.PermissionDenied},
+		{"gateway", metadata.AppendToOutgoingContext(ctx, "dactyl-self", "1"), codes.PermissionDenied},
+		{"gateway", withRoles(ctx, access.Reader), codes.OK},
+	} {
+		if _, err := timeapi.NewTimeServiceClient(as(t, d, tc.who)).Time(tc.ctx, &emptypb.Empty{}); status.Code(err) != tc.want {
+			t.Errorf("%s gets %v, want %s", tc.who, err, tc.want)
+		}
+	}
+
+	for who, want := range map[string]codes.Code{"init": codes.OK, "timed": codes.PermissionDenied} {
+		if _, err := grpc_health_v1.NewHealthClient(as(t, d, who)).Check(ctx, &grpc_health_v1.HealthCheckRequest{}); status.Code(err) != want {
+			t.Errorf("health for %s gives %v, want %s", who, err, want)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
 )
 
-// Definition says who owns a resource type and who may read it, see Env.Define.
+// Definition says who owns a resource type, who may read and who may write it, see Env.Define.
 type Definition = catalog.Definition
 
 // Env is what a daemon's constructor works with.

@@ -63,18 +63,22 @@ func newServer(env *Env, streams context.Context) *grpc.Server {
 	)
 }
 
-// admit refuses processes that are neither root nor init's children, and callers outside whose roles do not suffice.
+// admit refuses processes that are neither root nor init's children, callers outside whose roles do not suffice, and
+// daemons that are not among the method's callers.
 func admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok || !p.Trusted() {
 		return ctx, status.Errorf(codes.PermissionDenied, "process %d of user %d is neither root's nor one of init's daemons", p.PID, p.UID)
 	}
 
-	if p.Name != peer.Gateway || !peer.ForwardedIn(info.Header) {
+	switch {
+	case p.Name == "":
 		return ctx, nil
+	case p.Name == peer.Gateway && peer.ForwardedIn(info.Header):
+		return ctx, access.Check(info.FullMethodName, peer.RolesOf(ctx, info.Header))
+	default:
+		return ctx, access.CheckCaller(info.FullMethodName, p.Name)
 	}
-
-	return ctx, access.Check(info.FullMethodName, peer.RolesOf(ctx, info.Header))
 }
 
 // serveStream runs a stream's handler; when the daemon stops, the stream ends with a code its client resumes from.

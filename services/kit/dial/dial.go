@@ -79,8 +79,7 @@ type methodConfig struct {
 }
 
 func serviceConfig(methods map[string]access.Method) string {
-	// gRPC's own health service has no options in its descriptor.
-	idempotent := []methodName{{"grpc.health.v1.Health", "Check"}}
+	var idempotent []methodName
 
 	for name, m := range methods {
 		if service, method, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/"); ok && m.Idempotent {

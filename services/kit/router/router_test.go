@@ -66,7 +66,7 @@ func TestNamesTheOwnerThatIsNotHere(t *testing.T) {
 	st := routed(t, d)
 
 	_, err := st.List(t.Context(), kind(testdaemon.CopyType))
-	if !router.IsNoOwner(err) || !strings.Contains(err.Error(), "is owned by copier, which this node does not run") {
+	if !router.IsNoOwner(err) || !strings.Contains(err.Error(), "is owned by hostd, which this node does not run") {
 		t.Errorf("got %v", err)
 	}
 
@@ -271,7 +271,7 @@ func TestControllersAcrossDaemons(t *testing.T) {
 	d := kittest.Start(t, pkg, kittest.Options{Env: []string{"TEST_ITEMS=5"}})
 	d.Kill()
 
-	c := kittest.Start(t, pkg, kittest.Options{Name: "copier", Env: []string{"TEST_NAME=copier"}, RunDir: d.RunDir})
+	c := kittest.Start(t, pkg, kittest.Options{Name: testdaemon.CopierName, Env: []string{"TEST_NAME=" + testdaemon.CopierName}, RunDir: d.RunDir})
 
 	copies := func() int {
 		conn := state.WrapCore(router.New("test", namespaced.NewState(inmem.Build), func(string) (*grpc.ClientConn, error) { return c.Conn(), nil }, router.WithTypes(types)))

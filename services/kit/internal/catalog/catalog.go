@@ -1,4 +1,4 @@
-// Package catalog answers who owns a resource type and who may read it.
+// Package catalog answers who owns a resource type, who may read it and who may write it.
 package catalog
 
 // Definition is what the kit needs to know of a resource type.
@@ -9,6 +9,8 @@ type Definition struct {
 	Sensitive bool
 	// Readers are the daemons that may read a sensitive type, beside its owner.
 	Readers []string
+	// Writers are the daemons that may write the type, beside its owner.
+	Writers []string
 }
 
 // Lookup finds a type's definition; false for types nobody declared.

@@ -6,5 +6,5 @@ import "github.com/dactyl-os/dactyl/proto/resource"
 func Declared(typ string) (Definition, bool) {
 	def, ok := resource.Lookup(typ)
 
-	return Definition{Owner: def.Owner, Sensitive: def.Sensitive, Readers: def.Readers}, ok
+	return Definition{Owner: def.Owner, Sensitive: def.Sensitive, Readers: def.Readers, Writers: def.Writers}, ok
 }

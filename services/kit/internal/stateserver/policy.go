@@ -59,6 +59,24 @@ func (s *Server) reads(caller string, def catalog.Definition) bool {
 	return caller == "" || caller == s.Self || caller == def.Owner || slices.Contains(def.Readers, caller)
 }
 
+// writes refuses callers that may not create, update and destroy resources of the type.
+func (s *Server) writes(ctx context.Context, typ resource.Type) error {
+	caller, outside := callerOf(ctx)
+	if outside {
+		return status.Errorf(codes.PermissionDenied, "write access is not allowed: resources of type %s are written by daemons of the node only", typ)
+	}
+
+	if err := s.mine(typ); err != nil {
+		return err
+	}
+
+	if def, _ := s.Lookup(typ); caller == "" || caller == s.Self || slices.Contains(def.Writers, caller) {
+		return nil
+	}
+
+	return status.Errorf(codes.PermissionDenied, "%s is written by %s, not by %s", typ, s.Self, caller)
+}
+
 // mine refuses types of other owners: asking this daemon for them is a routing mistake or a request for a daemon that
 // this node does not run.
 func (s *Server) mine(typ resource.Type) error {

@@ -1,5 +1,5 @@
 // Package stateserver serves a daemon's resources as cosi.resource.State. It answers with bytes encoded once per resource
-// version, checks who may read sensitive types, and sends the events of a watch in batches.
+// version, checks who may write and who may read sensitive types, and sends the events of a watch in batches.
 package stateserver
 
 import (
@@ -160,7 +160,7 @@ func (s *Server) Update(ctx context.Context, req *v1alpha1.UpdateRequest) (any, 
 
 // Destroy a resource that has no finalizers.
 func (s *Server) Destroy(ctx context.Context, req *v1alpha1.DestroyRequest) (any, error) {
-	if err := s.mine(req.GetType()); err != nil {
+	if err := s.writes(ctx, req.GetType()); err != nil {
 		return nil, err
 	}
 
@@ -174,9 +174,9 @@ func (s *Server) Destroy(ctx context.Context, req *v1alpha1.DestroyRequest) (any
 	return &v1alpha1.DestroyResponse{}, nil
 }
 
-// written decodes a resource to be stored and checks that its type is this daemon's.
+// written decodes a resource to be stored and checks that the caller may write its type.
 func (s *Server) written(ctx context.Context, in *v1alpha1.Resource) (resource.Resource, error) {
-	if err := s.mine(in.GetMetadata().GetType()); err != nil {
+	if err := s.writes(ctx, in.GetMetadata().GetType()); err != nil {
 		return nil, err
 	}
 

@@ -24,8 +24,14 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 )
 
-// Name is the daemon's name and the owner of its types.
-const Name = "testdaemon"
+// Name is the daemon's name and the owner of its types. The others are daemons of a node, which alone may read: CopierName
+// is the second test daemon's, Reader may read the secret type, Writer may write items.
+const (
+	Name       = "testdaemon"
+	CopierName = "hostd"
+	Reader     = "timed"
+	Writer     = "networkd"
+)
 
 // Types of the test daemon.
 const (
@@ -66,12 +72,12 @@ func Register() {
 	}
 }
 
-// Definitions of the test types; reader is who may read the secret one.
+// Definitions of the test types.
 func Definitions() map[string]daemon.Definition {
 	return map[string]daemon.Definition{
-		ItemType:   {Owner: Name},
-		SecretType: {Owner: Name, Sensitive: true, Readers: []string{"reader"}},
-		CopyType:   {Owner: "copier"},
+		ItemType:   {Owner: Name, Writers: []string{Writer}},
+		SecretType: {Owner: Name, Sensitive: true, Readers: []string{Reader}},
+		CopyType:   {Owner: CopierName},
 	}
 }
 

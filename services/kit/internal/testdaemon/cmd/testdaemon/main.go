@@ -1,4 +1,4 @@
-// Command testdaemon is the kit's own test daemon; as "copier" it is the other one.
+// Command testdaemon is the kit's own test daemon; as testdaemon.CopierName it is the other one.
 package main
 
 import (
@@ -9,8 +9,8 @@ import (
 )
 
 func main() {
-	if os.Getenv("TEST_NAME") == "copier" {
-		os.Exit(daemon.Main("copier", testdaemon.Copier))
+	if os.Getenv("TEST_NAME") == testdaemon.CopierName {
+		os.Exit(daemon.Main(testdaemon.CopierName, testdaemon.Copier))
 	}
 
 	os.Exit(daemon.Main(testdaemon.Name, testdaemon.New))
