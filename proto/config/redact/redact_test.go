@@ -1,9 +1,13 @@
 package redact_test
 
 import (
+	"encoding/base64"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/aymanbagabas/go-udiff"
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/config/redact"
@@ -62,5 +66,74 @@ apiUrl: https://link.example.org/?jointoken=hunter2&x=y
 
 	if link := config.Of[*config.SideroLinkConfig](c)[0]; link.APIURL != "https://link.example.org/?jointoken=******&x=y" {
 		t.Errorf("apiUrl %q", link.APIURL)
+	}
+}
+
+func TestTheRestStaysAsWritten(t *testing.T) {
+	data, err := os.ReadFile("../testdata/controlplane.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for name, text := range map[string]string{
+		"generated":  string(data),
+		"quoted":     regexp.MustCompile(`(?m)^(    token:) (.*)$`).ReplaceAllString(string(data), `$1   "$2"   # übrig`),
+		"single":     regexp.MustCompile(`(?m)^(    token:) (.*)$`).ReplaceAllString(string(data), `$1 '$2'`),
+		"flow":       regexp.MustCompile(`(?m)^(    token:) (.*)$`).ReplaceAllString(string(data), `    "token": $2`),
+		"after text": strings.Replace(string(data), "    token:", "    \"token\":", 1),
+	} {
+		secrets, err := redact.Secrets([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+
+		want := text
+		for _, secret := range secrets {
+			masked := redact.Mask
+			if _, err := base64.StdEncoding.DecodeString(secret); err == nil && len(secret) > 64 {
+				masked = base64.StdEncoding.EncodeToString([]byte(redact.Mask))
+			}
+
+			for _, quoted := range []string{`"` + secret + `"`, "'" + secret + "'", secret} {
+				want = strings.ReplaceAll(want, quoted, "'"+masked+"'")
+			}
+		}
+
+		got, err := redact.Bytes([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+
+		if string(got) != want {
+			t.Errorf("%s: %s", name, udiff.Unified("want", "got", want, string(got)))
+		}
+	}
+}
+
+// What cannot be changed in place is written anew: the result hides and says the same.
+func TestAliasesAndFoldedText(t *testing.T) {
+	data, err := os.ReadFile("../testdata/worker.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	token := regexp.MustCompile(`(?m)^    token: (.*)$`)
+
+	for _, with := range []string{"    token: &it $1", "    token: >-\n        $1", "    token: \"\\u0061$1\"", "    token: !!str $1"} {
+		text := token.ReplaceAllString(string(data), with)
+
+		out, err := redact.Bytes([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", with, err)
+		}
+
+		c, err := config.Load(out)
+		if err != nil {
+			t.Fatalf("%s: %v", with, err)
+		}
+
+		if secret := token.FindStringSubmatch(string(data))[1]; c.Machine().Token != redact.Mask || strings.Contains(string(out), secret) {
+			t.Errorf("%s: token %q\n%s", with, c.Machine().Token, out)
+		}
 	}
 }

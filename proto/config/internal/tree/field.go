@@ -37,28 +37,28 @@ func FieldsOf(t reflect.Type) []Field {
 	return fields
 }
 
-// Fields is FieldsOf, remembered.
-func (d *Decoder) Fields(t reflect.Type) []Field {
-	if d.fields == nil {
-		d.fields = map[reflect.Type][]Field{}
+// schema remembers the fields of struct types while a configuration is read: reflection is half of the work otherwise.
+type schema map[reflect.Type][]Field
+
+func (s schema) fields(t reflect.Type) []Field {
+	fields, known := s[t]
+	if !known {
+		fields = FieldsOf(t)
+		s[t] = fields
 	}
 
-	if _, ok := d.fields[t]; !ok {
-		d.fields[t] = FieldsOf(t)
-	}
-
-	return d.fields[t]
+	return fields
 }
 
-// Child returns the type and tags below a type for a key ("" for a list's elements); nil where the schema ends.
-func Child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
+// child returns the type and tags below a type for a key ("" for a list's elements); nil where the schema ends.
+func (s schema) child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
 	if t = Indirect(t); t == nil {
 		return nil, ""
 	}
 
 	switch t.Kind() {
 	case reflect.Struct:
-		for _, f := range FieldsOf(t) {
+		for _, f := range s.fields(t) {
 			if f.Name == key {
 				return f.Type, f.Tag
 			}
@@ -68,6 +68,11 @@ func Child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
 	}
 
 	return nil, ""
+}
+
+// Child is the schema of one step down.
+func Child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
+	return schema{}.child(t, key)
 }
 
 // Indirect removes a pointer.

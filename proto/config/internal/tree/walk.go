@@ -12,6 +12,15 @@ import (
 
 // Walk visits every scalar that the schema describes, with the tags of its field.
 func Walk(node *yaml.Node, t reflect.Type, tag reflect.StructTag, path *Path, visit func(*Path, *yaml.Node, reflect.Type, reflect.StructTag)) {
+	walker{schema{}, visit}.walk(node, t, tag, path)
+}
+
+type walker struct {
+	schema schema
+	visit  func(*Path, *yaml.Node, reflect.Type, reflect.StructTag)
+}
+
+func (w walker) walk(node *yaml.Node, t reflect.Type, tag reflect.StructTag, path *Path) {
 	if t == nil {
 		return
 	}
@@ -19,16 +28,16 @@ func Walk(node *yaml.Node, t reflect.Type, tag reflect.StructTag, path *Path, vi
 	switch node = Resolve(node); node.Kind {
 	case yaml.MappingNode:
 		for _, pair := range Pairs(node) {
-			child, childTag := Child(t, pair.Key.Value)
-			Walk(pair.Value, child, childTag, path.Key(pair.Key.Value), visit)
+			child, childTag := w.schema.child(t, pair.Key.Value)
+			w.walk(pair.Value, child, childTag, path.Key(pair.Key.Value))
 		}
 	case yaml.SequenceNode:
-		child, _ := Child(t, "")
+		child, _ := w.schema.child(t, "")
 		for i, element := range node.Content {
-			Walk(element, child, tag, path.Index(i), visit)
+			w.walk(element, child, tag, path.Index(i))
 		}
 	case yaml.ScalarNode:
-		visit(path, node, Indirect(t), tag)
+		w.visit(path, node, Indirect(t), tag)
 	}
 }
 
