@@ -11,19 +11,16 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/internal/footprint"
 )
 
-// gcPercent keeps a daemon's idle heap small: its live heap is a megabyte or two, and collecting it takes less than a
-// millisecond. A start allocates some megabytes that are garbage at its end: they are collected then, in one go.
-const (
-	gcPercent      = 50
-	gcPercentStart = 400
-)
+// gcPercent lets a burst allocate 16 MB before its garbage is collected: with a live heap of a megabyte or two, collecting it at
+// the runtime's usual pace took a quarter of a busy daemon's time. trimMemory gives back what a burst leaves behind.
+const gcPercent = 400
 
 // tuneProcess fits the runtime to a small daemon unless the environment says otherwise. One processor at a time is
 // measured to answer calls with a quarter to a third less work, because nothing has to be woken on another core, and
 // to hold less memory; daemons that compute set GOMAXPROCS in their manifest.
 func tuneProcess() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercentStart)
+		debug.SetGCPercent(gcPercent)
 	}
 
 	if os.Getenv("GOMAXPROCS") == "" {
@@ -53,11 +50,6 @@ func trimMemory(ctx context.Context) {
 			return
 		case <-timer.C:
 			timer.Reset(trimEvery)
-		}
-
-		// The start is over.
-		if last == 0 && os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(gcPercent)
 		}
 
 		metrics.Read(samples)
