@@ -9,30 +9,22 @@ import (
 	"github.com/cosi-project/runtime/pkg/safe"
 
 	"github.com/dactyl-os/dactyl/proto/resource/network"
-	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 
 	"github.com/dactyl-os/dactyl/services/configd/internal/acquire"
 	"github.com/dactyl-os/dactyl/services/configd/internal/active"
 )
 
-// acquireInBackground looks for a first configuration where the kernel command line says. The machine is in maintenance
-// meanwhile: what is applied through the API first wins.
-func acquireInBackground(env *daemon.Env, params cmdline.Parameters, v volumes, a *active.Active) {
-	if a.Persisted() {
-		return
-	}
-
-	sources, err := acquire.Sources(params)
-	if err != nil {
-		env.Log.Error("configuration is not looked for", "error", err)
-	}
-
+// acquireInBackground looks for a configuration where the kernel command line says, as long as there is none in force: what is
+// applied through the API first wins.
+func acquireInBackground(env *daemon.Env, sources []acquire.Source, v volumes, a *active.Active) {
 	finder := acquire.Finder{
 		Variable: func(ctx context.Context, name string) (string, error) { return variable(ctx, env, name) },
 		Volume:   v.configuration,
 		Take:     a.Adopt,
 		Done:     func() bool { return a.Current() != nil },
+		Private:  a.Damaged,
+		Asked:    a.Asked,
 		Log:      env.Log,
 	}
 

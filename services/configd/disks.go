@@ -1,12 +1,14 @@
 package configd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
 
 	diskdv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
@@ -23,6 +25,8 @@ const (
 	metaVolume  = "META"
 	// volumesLimit is longer than hostd and diskd take to find disks, also on an emulated machine.
 	volumesLimit = 3 * time.Minute
+	// askLimit bounds a question to diskd once the disks are known.
+	askLimit = 10 * time.Second
 	// installLimit is for partitions and filesystems of a large disk.
 	installLimit = 2 * time.Minute
 )
@@ -66,6 +70,29 @@ func decided(r resource.Resource) (bool, error) {
 		return true, nil
 	default:
 		return false, nil
+	}
+}
+
+// stateAvailable tells why the state directory is not the volume it should be. Without such a volume nothing was ever kept;
+// with one that does not mount there may be a configuration.
+func (v volumes) stateAvailable() error {
+	if !v.onDisk {
+		return nil
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), askLimit)
+	defer cancel()
+
+	status, err := safe.StateGetByID[*block.VolumeStatus](ctx, v.env.State, stateVolume)
+	if err != nil {
+		return fmt.Errorf("diskd does not know the volume %s: %w", stateVolume, err)
+	}
+
+	switch spec := status.TypedSpec(); spec.Phase {
+	case enums.VolumePhaseReady, enums.VolumePhaseMissing:
+		return nil
+	default:
+		return fmt.Errorf("the volume %s is %s: %s", stateVolume, spec.Phase, cmp.Or(spec.ErrorMessage, "diskd works on it"))
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+	"github.com/dactyl-os/dactyl/services/kit/report"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/operators"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
-	"github.com/dactyl-os/dactyl/services/etcdd/internal/report"
 )
 
 // New wires the daemon.
@@ -27,7 +27,8 @@ func New(env *daemon.Env) error {
 
 	reporter := report.New(env)
 	keep := keeper.New(env.Log, func(s keeper.Status) {
-		reporter.Tell(s)
+		env.Log.Info("etcd status", "message", s.Message, "ready", s.Ready, "learner", s.Learner)
+		reporter.Tell(stateOf(s), s.Message)
 		poke(changed)
 	})
 	dataDir := env.Path("var", "lib", "etcd")
@@ -56,6 +57,14 @@ func New(env *daemon.Env) error {
 			OnDisk: env.OwnMachine(parameters.Last(cmdline.Platform)),
 		}),
 	)
+}
+
+func stateOf(s keeper.Status) string {
+	if s.Ready {
+		return "Running"
+	}
+
+	return "Preparing"
 }
 
 // sentence says why there is no specification of the member.

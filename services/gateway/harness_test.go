@@ -181,7 +181,7 @@ type node struct {
 	gateway         *process
 }
 
-// newNode makes a node whose gateway is not started yet; port "0" takes a free one.
+// newNode makes a node without a configuration whose gateway is not started yet; port "0" takes a free one.
 func newNode(t testing.TB, address, port string) *node {
 	t.Helper()
 
@@ -189,6 +189,7 @@ func newNode(t testing.TB, address, port string) *node {
 	n.listen(t, port)
 	n.trustd = fake.State(t, n.runDir, "trustd")
 	n.configd = fake.State(t, n.runDir, "configd")
+	fake.PublishNone(t, n.configd)
 
 	return n
 }

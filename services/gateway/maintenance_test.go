@@ -183,6 +183,37 @@ func TestMaintenanceNeedsTwoWitnesses(t *testing.T) {
 	}
 }
 
+// TestUnreadableConfigurationKeepsShut: configd saying nothing is not configd saying that there is no configuration, neither at
+// the start nor later.
+func TestUnreadableConfigurationKeepsShut(t *testing.T) {
+	n := newNode(t, "127.0.0.2", "0")
+	n.startOwners(t)
+	fake.WithdrawType(t, n.configd)
+	fake.PublishMaintenance(t, n.trustd, fake.NewAuthority(t).Server(t, "maintenance"))
+	n.startGateway(t)
+
+	// Three times as long as the gateway waits before it asks configd again.
+	if err := version(within(t, 1500*time.Millisecond), n.dial(t, stranger())); err == nil {
+		t.Fatal("a stranger was let in")
+	}
+
+	fake.PublishNone(t, n.configd)
+
+	conn := n.dial(t, stranger())
+	if err := version(within(t, 10*time.Second), conn); err != nil {
+		t.Fatalf("the door is shut without a configuration: %v", err)
+	}
+
+	fake.WithdrawType(t, n.configd)
+	await(t, 5*time.Second, func() error { return contains(n.gateway.log, "maintenance mode ends") })
+
+	wantCode(t, version(within(t, 10*time.Second), conn), codes.Unauthenticated, "cannot read")
+
+	if err := version(within(t, 1500*time.Millisecond), n.dial(t, stranger())); err == nil {
+		t.Error("a stranger was let in again")
+	}
+}
+
 // TestRotationKeepsConnections: new certificates serve new connections, old connections go on while their authority is
 // accepted.
 func TestRotationKeepsConnections(t *testing.T) {

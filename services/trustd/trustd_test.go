@@ -356,7 +356,8 @@ func TestRotation(t *testing.T) {
 func TestMaintenance(t *testing.T) {
 	t.Parallel()
 
-	daemon := kittest.Start(t, pkg, kittest.Options{NS: lan(t, 1)[0]})
+	configd := kittest.Start(t, "../configd/cmd/configd", kittest.Options{})
+	daemon := kittest.Start(t, pkg, kittest.Options{NS: lan(t, 1)[0], RunDir: configd.RunDir})
 	st := states(t, daemon)
 
 	certs := await(t, st, secrets.MaintenanceServiceID, "the certificate of maintenance mode", func(c *secrets.MaintenanceServiceCerts) bool {
@@ -380,4 +381,19 @@ func TestMaintenance(t *testing.T) {
 	if !bytes.Equal(again.Server.Crt, certs.Server.Crt) {
 		t.Error("a restart changed the fingerprint")
 	}
+
+	// A configuration that cannot be read is one.
+	configd.Kill()
+
+	if err := os.WriteFile(filepath.Join(configd.StateDir, "config.yaml"), []byte("machine: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	configd.Launch()
+	configd.AwaitServing()
+	kittest.Await(t, patient, "the certificate is withdrawn", func() bool {
+		_, err := safe.StateGetByID[*secrets.MaintenanceServiceCerts](t.Context(), st, secrets.MaintenanceServiceID)
+
+		return state.IsNotFoundError(err)
+	})
 }

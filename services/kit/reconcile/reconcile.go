@@ -14,6 +14,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
@@ -63,6 +64,22 @@ func Find[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id re
 // MachineConfigInput is the active machine configuration as an input.
 func MachineConfigInput() controller.Input {
 	return Input(configres.NamespaceName, configres.MachineConfigType, configres.ActiveID)
+}
+
+// MachineTypeInput is the machine's type as an input.
+func MachineTypeInput() controller.Input {
+	return Input(configres.NamespaceName, configres.MachineTypeType, configres.MachineTypeID)
+}
+
+// MachineType gives the machine's type: MachineTypeUnknown is configd's word that the machine has no configuration, and nil that
+// it has not said so: it does not know yet, or there is one that it cannot read.
+func MachineType(ctx context.Context, r controller.Reader) (*enums.MachineType, error) {
+	stored, err := Find[*configres.MachineType](ctx, r, configres.MachineTypeID)
+	if stored == nil || err != nil {
+		return nil, err
+	}
+
+	return &stored.TypedSpec().Value, nil
 }
 
 // MachineConfig gives the active machine configuration, nil as long as there is none.

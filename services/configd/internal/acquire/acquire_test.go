@@ -7,11 +7,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,15 +44,15 @@ func TestSources(t *testing.T) {
 		"talos.platform=container talos.config=http://a/":                                               "",
 		"talos.platform=metal":                                                                          "",
 		"talos.platform=metal talos.config=none":                                                        "",
-		"talos.platform=metal talos.config=http://10.0.0.1/${uuid}?m=${mac}":                            "http://10.0.0.1/${uuid}?m=${mac}",
+		"talos.platform=metal talos.config=http://me:pw@10.0.0.1/${uuid}?m=${mac}":                      "http://10.0.0.1/${uuid}",
 		"talos.platform=metal talos.config=metal-iso":                                                   "config.yaml on volume metal-iso",
 		"talos.platform=metal talos.config.inline=" + inline:                                            "talos.config.inline",
 		"talos.platform=metal talos.config=metal-iso talos.config.inline=" + inline:                     "talos.config.inline, config.yaml on volume metal-iso",
 		"talos.platform=metal talos.config.inline=" + inline[:8] + " talos.config.inline=" + inline[8:]: "talos.config.inline",
 		"talos.platform=nocloud":                                                                        "user-data on volume cidata",
 		"talos.platform=aws":                                                                            "talos.platform=aws is not supported yet: use metal or nocloud; until then apply a configuration through the API",
-		"talos.platform=metal talos.config=ftp://a":                                                     "talos.config=ftp://a: give an http:// or https:// URL, or metal-iso",
-		"talos.platform=metal talos.config.inline=%":                                                    "talos.config.inline: decode base64: illegal base64 data at input byte 0",
+		"talos.platform=metal talos.config=ftp://me:pw@a":                                               "talos.config=ftp://a: give an http:// or https:// URL, or metal-iso",
+		"talos.platform=metal talos.config.inline=%":                                                    "talos.config.inline",
 	} {
 		sources, err := acquire.Sources(cmdline.Parse(line))
 
@@ -143,8 +145,9 @@ func TestFinderGoesOn(t *testing.T) {
 	defer server.Close()
 
 	var (
-		log   bytes.Buffer
-		taken string
+		log      bytes.Buffer
+		taken    string
+		refusals []bool
 	)
 
 	ready := 0
@@ -165,8 +168,13 @@ func TestFinderGoesOn(t *testing.T) {
 
 			return nil
 		},
-		Done: func() bool { return false },
-		Log:  slog.New(slog.NewTextHandler(&log, nil)), First: time.Millisecond, Most: time.Millisecond,
+		Done: func() bool { return false }, Private: func() bool { return false },
+		Asked: func(refused error) error {
+			refusals = append(refusals, refused != nil)
+
+			return nil
+		},
+		Log: slog.New(slog.NewTextHandler(&log, nil)), First: time.Millisecond, Most: time.Millisecond,
 	}
 
 	if err := finder.Run(t.Context(), []acquire.Source{{URL: server.URL + "/c?m=${mac}"}}); err != nil {
@@ -175,6 +183,11 @@ func TestFinderGoesOn(t *testing.T) {
 
 	if taken != "right" || len(asked) != 4 || asked[0] != "/c?m=02%3A01" {
 		t.Errorf("took %q after %v", taken, asked)
+	}
+
+	// Of no variable, no answer, an empty one and a wrong one, only the last is a configuration that was meant for the machine.
+	if want := []bool{false, false, false, true}; !slices.Equal(refusals, want) {
+		t.Errorf("refused in the rounds: %v, want %v", refusals, want)
 	}
 
 	for _, word := range []string{"no link yet", "404 Not Found", "it is empty", "line 1: what is this", "configuration acquired", "attempt=5"} {
@@ -189,11 +202,51 @@ func TestFinderEndsWhenAConfigurationCame(t *testing.T) {
 	finder := acquire.Finder{
 		Volume: func(context.Context, string, string) ([]byte, error) { return nil, acquire.ErrNoVolume },
 		Done:   func() bool { rounds++; return rounds > 3 },
+		Asked:  func(refused error) error { return refused },
 		Log:    slog.New(slog.DiscardHandler), First: time.Millisecond, Most: time.Millisecond,
 	}
 
 	if err := finder.Run(t.Context(), []acquire.Source{{Label: "metal-iso", File: "config.yaml"}}); err != nil || rounds != 4 {
 		t.Errorf("%v after %d rounds", err, rounds)
+	}
+}
+
+// TestRefused: what is there but is no configuration is told apart from what is not there; and a damaged configuration is
+// not replaced by what anybody on the way can play.
+func TestRefused(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, "half")
+	}))
+	defer server.Close()
+
+	for _, step := range []struct {
+		source  acquire.Source
+		volume  error
+		private bool
+		words   string
+	}{
+		{source: acquire.Source{Inline: "%"}, words: "decode base64"},
+		{source: acquire.Source{URL: server.URL}, words: "unexpected EOF"},
+		{source: acquire.Source{URL: server.URL}, private: true},
+		{source: acquire.Source{Label: "cidata"}, volume: errors.New("mount: wrong superblock"), words: "wrong superblock"},
+		{source: acquire.Source{Label: "cidata"}, volume: fs.ErrNotExist},
+		{source: acquire.Source{Label: "cidata"}, volume: acquire.ErrNoVolume},
+		{source: acquire.Source{URL: "http://127.0.0.1:1/"}},
+	} {
+		enough := errors.New("enough")
+		finder := acquire.Finder{
+			Volume:  func(context.Context, string, string) ([]byte, error) { return nil, step.volume },
+			Done:    func() bool { return false },
+			Private: func() bool { return step.private },
+			Asked:   func(refused error) error { return errors.Join(enough, refused) },
+			Log:     slog.New(slog.DiscardHandler),
+		}
+
+		err := finder.Run(t.Context(), []acquire.Source{step.source})
+		if got := strings.TrimPrefix(err.Error(), "enough"); (step.words == "") != (got == "") || !strings.Contains(got, step.words) {
+			t.Errorf("%+v: %q", step, got)
+		}
 	}
 }
 

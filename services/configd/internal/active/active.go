@@ -5,7 +5,6 @@ package active
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -20,6 +19,16 @@ const DefaultTryTimeout = time.Minute
 // Source looks for a configuration outside the state directory, nil if it has none.
 type Source func() ([]byte, error)
 
+// Publisher makes known what the machine has.
+type Publisher interface {
+	// Config makes a configuration the one that daemons see.
+	Config(c *config.Config) error
+	// None says that the machine has no configuration, which opens the maintenance door.
+	None() error
+	// Shut says nothing of the kind any more: there is a configuration, but it cannot be read.
+	Shut() error
+}
+
 // Options are what an Active works with.
 type Options struct {
 	Store *store.Store
@@ -27,10 +36,15 @@ type Options struct {
 	Boot string
 	// Mode is where the machine runs, for validation.
 	Mode config.Mode
-	// Sources are asked in turn at a start without a persisted configuration.
+	// Available tells why the state directory is not the machine's own, nil if it is: its disk may not be readable.
+	Available func() error
+	// Sources are asked in turn as long as the state directory has no configuration that can be read.
 	Sources []Source
-	// Publish makes a configuration the one that daemons see; nil takes it away.
-	Publish func(*config.Config) error
+	// Asking says that other sources are asked in the background; [Active.Asked] tells what they say.
+	Asking  bool
+	Publish Publisher
+	// Tell says why the machine is kept shut, "" when it is no more.
+	Tell func(why string)
 	// Reboot asks for a reboot of the node.
 	Reboot func(context.Context) error
 	Log    *slog.Logger
@@ -41,112 +55,35 @@ type Active struct {
 	Options
 
 	mu        sync.Mutex
-	current   *config.Config // published; nil in maintenance
+	current   *config.Config // published; nil without one
 	persisted []byte
-	trying    time.Time     // deadline of the try, zero if there is none
-	changed   chan struct{} // the deadline changed
+	// damage is why the persisted configuration cannot be read, and refused why what a source gave cannot be: with either the
+	// machine has a configuration, and nobody but its administrator may give it another.
+	damage, refused error
+	told            string
+	trying          time.Time     // deadline of the try, zero if there is none
+	changed         chan struct{} // the deadline changed
 }
 
-// Open takes up what the state directory holds and publishes it. A configuration that does not load is left where it is
-// and the machine stays in maintenance, where a better one can be applied.
+// Open takes up what the state directory holds and publishes it.
 func Open(options Options) (*Active, error) {
 	a := &Active{Options: options, changed: make(chan struct{}, 1)}
 
-	if err := a.promote(); err != nil {
-		return nil, err
-	}
-
-	data, err := a.acquire()
-	if err != nil || data == nil {
-		return a, err
-	}
-
-	a.persisted = data
-
-	if c, err := config.Load(data); err != nil {
-		a.Log.Error("persisted configuration not taken", "error", err)
-	} else {
-		a.current = c
-	}
-
-	if err := a.resumeTry(); err != nil {
-		return nil, err
-	}
-
-	if a.current == nil {
-		return a, nil
-	}
-
-	return a, a.Publish(a.current)
+	return a, a.reopen()
 }
 
-// promote makes what was staged in an earlier boot the persisted configuration.
-func (a *Active) promote() error {
-	staged, err := a.Store.Pending(store.StagedFile)
-	if err != nil {
-		// Half a file cannot be there; whatever it is, it must not keep the node from starting.
-		a.Log.Error("staged configuration not taken", "error", err)
-
-		return a.Store.DropPending(store.StagedFile)
+// load reads a configuration; what is not a whole one is an error, such as an empty file.
+func load(data []byte) (*config.Config, error) {
+	c, err := config.Load(data)
+	if err == nil && c.V1Alpha1 == nil {
+		err = errors.New("no v1alpha1 document")
 	}
 
-	if staged == nil {
-		return nil
-	}
-
-	persisted, err := a.Store.Config()
-	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-
-	switch {
-	case store.Digest(persisted) != staged.Base:
-	case staged.Boot == a.Boot:
-		return nil
-	default:
-		if err := a.Store.SetConfig(staged.Data); err != nil {
-			return err
-		}
-
-		a.Log.Info("staged configuration taken")
-	}
-
-	return a.Store.DropPending(store.StagedFile)
-}
-
-// acquire returns the persisted configuration or the first that a source has, which is persisted then.
-func (a *Active) acquire() ([]byte, error) {
-	data, err := a.Store.Config()
-	if err != nil || data != nil {
-		return data, err
-	}
-
-	for _, source := range a.Sources {
-		data, err := source()
-		if err != nil {
-			a.Log.Error("configuration of a source not taken", "error", err)
-
-			continue
-		}
-
-		if data == nil {
-			continue
-		}
-
-		if _, err := a.judge(data); err != nil {
-			a.Log.Error("configuration of a source not taken", "error", err)
-
-			continue
-		}
-
-		return data, a.Store.SetConfig(data)
-	}
-
-	return nil, nil
+	return c, err
 }
 
 func (a *Active) judge(data []byte) (*config.Config, error) {
-	c, err := config.Load(data)
+	c, err := load(data)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +93,7 @@ func (a *Active) judge(data []byte) (*config.Config, error) {
 	return c, err
 }
 
-// Current returns the configuration in force, nil in maintenance.
+// Current returns the configuration in force, nil if there is none.
 func (a *Active) Current() *config.Config {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -164,12 +101,12 @@ func (a *Active) Current() *config.Config {
 	return a.current
 }
 
-// Persisted says that the state directory has a configuration, in force or not.
-func (a *Active) Persisted() bool {
+// Damaged says that the state directory has a configuration that cannot be read.
+func (a *Active) Damaged() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	return a.persisted != nil
+	return a.damage != nil
 }
 
 // Adopt puts the configuration of a source in force that answered only after Open. One that came meanwhile stays.
@@ -184,10 +121,6 @@ func (a *Active) Adopt(data []byte) error {
 	c, err := a.judge(data)
 	if err != nil {
 		return err
-	}
-
-	if c.V1Alpha1 == nil {
-		return errors.New("no v1alpha1 document")
 	}
 
 	return a.activate(c)

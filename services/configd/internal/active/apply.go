@@ -110,13 +110,11 @@ func (a *Active) currentBytes() []byte {
 
 // activate persists first: what daemons act on survives.
 func (a *Active) activate(next *config.Config) error {
-	if !bytes.Equal(a.persisted, next.Bytes()) {
-		if err := a.Store.SetConfig(next.Bytes()); err != nil {
-			return err
-		}
+	if err := a.persist(next.Bytes()); err != nil {
+		return err
 	}
 
-	a.persisted, a.current = next.Bytes(), next
+	a.current = next
 	a.endTry()
 
 	// Stale by now, and taken for that should configd die here.
@@ -124,7 +122,27 @@ func (a *Active) activate(next *config.Config) error {
 		return err
 	}
 
-	return a.Publish(next)
+	return a.settle()
+}
+
+func (a *Active) persist(data []byte) error {
+	if bytes.Equal(a.persisted, data) {
+		return nil
+	}
+
+	if a.damage != nil {
+		if err := a.Store.SetAside(); err != nil {
+			return err
+		}
+	}
+
+	if err := a.Store.SetConfig(data); err != nil {
+		return err
+	}
+
+	a.persisted = data
+
+	return nil
 }
 
 func (a *Active) stage(next *config.Config) error {

@@ -90,7 +90,7 @@ func (a *Active) revert() error {
 	a.current, a.trying = c, time.Time{}
 	a.Log.Info("tried configuration taken back, nobody confirmed it")
 
-	return a.Publish(c)
+	return a.Publish.Config(c)
 }
 
 func (a *Active) endTry() {
@@ -118,5 +118,5 @@ func (a *Active) try(next *config.Config, timeout time.Duration) error {
 	a.current, a.trying = next, deadline
 	a.wake()
 
-	return a.Publish(next)
+	return a.Publish.Config(next)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/meta"
 	types "github.com/dactyl-os/dactyl/proto/resource"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 )
 
@@ -26,16 +27,9 @@ const TokenKey = 0x0f
 // Publisher writes to configd's own store.
 type Publisher struct{ State state.State }
 
-// Config publishes the configuration in force; nil takes it away.
+// Config publishes the configuration in force.
 func (p Publisher) Config(c *config.Config) error {
 	ctx := context.Background()
-
-	if c == nil {
-		return errors.Join(
-			p.gone(ctx, configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID)),
-			p.gone(ctx, configres.NewMachineType(configres.NamespaceName, configres.MachineTypeID)),
-		)
-	}
 
 	err := modify(ctx, p.State, configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID), func(r *configres.MachineConfig) error {
 		r.TypedSpec().Data = c.Bytes()
@@ -43,9 +37,27 @@ func (p Publisher) Config(c *config.Config) error {
 		return nil
 	})
 
-	return errors.Join(err, modify(ctx, p.State, configres.NewMachineType(configres.NamespaceName, configres.MachineTypeID), func(r *configres.MachineType) error {
+	return errors.Join(err, p.machineType(func(r *configres.MachineType) error {
 		return r.TypedSpec().Value.UnmarshalText([]byte(c.MachineType()))
 	}))
+}
+
+// None says that the machine has no configuration: its type is unknown.
+func (p Publisher) None() error {
+	return p.machineType(func(r *configres.MachineType) error {
+		r.TypedSpec().Value = enums.MachineTypeUnknown
+
+		return nil
+	})
+}
+
+// Shut says nothing about the machine: there is no type and no configuration.
+func (p Publisher) Shut() error {
+	return p.gone(context.Background(), configres.NewMachineType(configres.NamespaceName, configres.MachineTypeID))
+}
+
+func (p Publisher) machineType(change func(*configres.MachineType) error) error {
+	return modify(context.Background(), p.State, configres.NewMachineType(configres.NamespaceName, configres.MachineTypeID), change)
 }
 
 // RedactConfig gives a MachineConfig without secrets, for the daemons that need none.

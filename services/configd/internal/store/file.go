@@ -30,7 +30,7 @@ func (f File) Write(_ context.Context, data []byte) error {
 
 // Remove removes the file if it is there.
 func (f File) Remove() error {
-	err := os.Remove(string(f))
+	err := os.RemoveAll(string(f)) // whatever is in its place
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

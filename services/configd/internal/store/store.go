@@ -1,8 +1,9 @@
 // Package store is the one package of configd that touches files: the configuration, what is staged or tried beside it, and
-// META where it is a file. Every file is replaced as a whole.
+// META where it is a file. Every file is replaced as a whole, and the configuration has a copy.
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,9 +16,10 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
 )
 
-// Names of the files in the state directory. ConfigFile is part of the contract.
+// Names of the files in the state directory. ConfigFile is part of the contract; CopyFile is its last good copy, with a checksum.
 const (
 	ConfigFile = "config.yaml"
+	CopyFile   = "config.good"
 	StagedFile = "config.staged.json"
 	TryFile    = "config.try.json"
 	MetaFile   = "meta"
@@ -58,7 +60,7 @@ func Open(dir string) (*Store, error) {
 
 	s := &Store{dir: dir}
 
-	for _, name := range []string{ConfigFile, StagedFile, TryFile, MetaFile} {
+	for _, name := range []string{ConfigFile, CopyFile, StagedFile, TryFile, MetaFile} {
 		if err := atomicfile.Clean(string(s.file(name))); err != nil {
 			return nil, fmt.Errorf("clean state directory: %w", err)
 		}
@@ -72,8 +74,15 @@ func (s *Store) file(name string) File { return File(filepath.Join(s.dir, name))
 // File is a file of the state directory beside the configuration.
 func (s *Store) File(name string) File { return s.file(name) }
 
-// Config reads the persisted configuration, nil if there is none.
-func (s *Store) Config() ([]byte, error) { return s.file(ConfigFile).Read(context.Background()) }
+func (s *Store) config() atomicfile.Twin {
+	return atomicfile.Twin{Path: string(s.file(ConfigFile)), Copy: string(s.file(CopyFile)), Mode: 0o600}
+}
+
+// Config reads the persisted configuration, nil if there is none. loads judges one that has no whole copy. What was mended is
+// told; an error means that there is one and it cannot be read.
+func (s *Store) Config(loads func([]byte) error) (data []byte, mended, err error) {
+	return s.config().Read(loads)
+}
 
 // SetConfig persists a configuration. What was staged or tried against the one before is stale from then on.
 func (s *Store) SetConfig(data []byte) error {
@@ -83,18 +92,28 @@ func (s *Store) SetConfig(data []byte) error {
 		}
 	}
 
-	if err := s.file(ConfigFile).Write(context.Background(), data); err != nil {
+	if err := s.config().Write(data); err != nil {
 		return fmt.Errorf("persist configuration: %w", err)
 	}
 
 	return nil
 }
 
+// SetAside keeps a damaged configuration that is about to be replaced: keys may be saved from it.
+func (s *Store) SetAside() error { return s.config().SetAside() }
+
 // Pending reads the staged or tried configuration, nil if there is none.
 func (s *Store) Pending(name string) (*Pending, error) {
 	data, err := s.file(name).Read(context.Background())
 	if err != nil || data == nil {
 		return nil, err
+	}
+
+	// Older builds wrote it without a checksum.
+	if !bytes.HasPrefix(data, []byte("{")) {
+		if data, err = atomicfile.Unseal(data); err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
 	}
 
 	p := &Pending{}
@@ -112,7 +131,7 @@ func (s *Store) SetPending(name string, p Pending) error {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
 
-	if err := s.file(name).Write(context.Background(), data); err != nil {
+	if err := s.file(name).Write(context.Background(), atomicfile.Seal(data)); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 

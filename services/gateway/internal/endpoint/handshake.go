@@ -140,6 +140,8 @@ func (t *trust) check() error {
 // verify asks whether a connection made under older material would still be let in.
 func (m *Material) verify(who caller.Caller) error {
 	switch {
+	case m == nil:
+		return status.Error(codes.Unauthenticated, "this node has left maintenance mode: it has a configuration that it cannot read (see its console)")
 	case m.Maintenance() && who.Certificate == nil:
 		return nil // the node's own certificate was renewed, for an address that it got meanwhile
 	case m.Maintenance():

@@ -133,7 +133,27 @@ func (s *Store) Set(material *Material) bool {
 	return true
 }
 
-// Current gives the material in force and its serial number; nil before the first.
+// Shut takes the material back: nobody is let in until there is other one.
+func (s *Store) Shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.current == nil {
+		return
+	}
+
+	s.current, s.present = nil, make(chan struct{})
+	s.serial++
+}
+
+// Maintenance says whether anybody is let in.
+func (s *Store) Maintenance() bool {
+	material, _ := s.Current()
+
+	return material != nil && material.Maintenance()
+}
+
+// Current gives the material in force and its serial number; nil before the first and when it was taken back.
 func (s *Store) Current() (*Material, uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -143,13 +163,20 @@ func (s *Store) Current() (*Material, uint64) {
 
 // Await gives the material in force as soon as there is any.
 func (s *Store) Await(ctx context.Context) (*Material, uint64, error) {
-	select {
-	case <-s.present:
-		material, serial := s.Current()
+	for {
+		s.mu.RLock()
+		material, serial, present := s.current, s.serial, s.present
+		s.mu.RUnlock()
 
-		return material, serial, nil
-	case <-ctx.Done():
-		return nil, 0, fmt.Errorf("wait for certificates: %w", context.Cause(ctx))
+		if material != nil {
+			return material, serial, nil
+		}
+
+		select {
+		case <-present:
+		case <-ctx.Done():
+			return nil, 0, fmt.Errorf("wait for certificates: %w", context.Cause(ctx))
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 )
@@ -109,14 +110,37 @@ func RenewMaintenance(t testing.TB, trustd state.State, pair Pair) {
 	}
 }
 
-// PublishConfig makes configd have a machine configuration.
+// PublishNone makes configd say that there is no machine configuration.
+func PublishNone(t testing.TB, configd state.State) {
+	publishType(t, configd, enums.MachineTypeUnknown)
+}
+
+// PublishConfig makes configd have the configuration of a worker.
 func PublishConfig(t testing.TB, configd state.State) {
+	publishType(t, configd, enums.MachineTypeWorker)
+}
+
+// WithdrawType makes configd say nothing about the machine.
+func WithdrawType(t testing.TB, configd state.State) {
 	t.Helper()
 
-	definition := config.MachineConfigExtension{}.ResourceDefinition()
-	res := config.NewMachineConfig(definition.DefaultNamespace, config.ActiveID)
+	put(t, config.MachineTypeID, func() error {
+		return configd.Destroy(t.Context(), config.NewMachineType(config.NamespaceName, config.MachineTypeID).Metadata())
+	})
+}
 
-	put(t, res.Metadata().ID(), func() error { return configd.Create(t.Context(), res) })
+func publishType(t testing.TB, configd state.State, value enums.MachineType) {
+	t.Helper()
+
+	res := config.NewMachineType(config.NamespaceName, config.MachineTypeID)
+
+	put(t, res.Metadata().ID(), func() error {
+		return configd.Modify(t.Context(), res, func(r cosi.Resource) error {
+			r.(*config.MachineType).TypedSpec().Value = value //nolint:forcetypeassert // made above
+
+			return nil
+		})
+	})
 }
 
 func put(t testing.TB, id string, change func() error) {

@@ -7,10 +7,11 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
 
 	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/endpoint"
@@ -35,7 +36,7 @@ func (c *Certificates) Run(ctx context.Context) error {
 	ctx = peer.AsSelf(ctx)
 	events := make(chan state.Event)
 
-	follow(ctx, c.State, events, secrets.APICertsExtension{}, secrets.MaintenanceServiceCertsExtension{})
+	follow(ctx, c.State, events, secrets.APICertsExtension{}, secrets.MaintenanceServiceCertsExtension{}, config.MachineTypeExtension{})
 
 	var again <-chan time.Time
 
@@ -86,33 +87,44 @@ func (c *Certificates) take(event state.Event) {
 // apply puts the material of the moment in force. What was in force stays when nothing better is there: trustd takes a
 // moment to publish again after a restart. False asks to be called again.
 func (c *Certificates) apply(ctx context.Context) bool {
-	var (
-		material *endpoint.Material
-		err      error
-	)
+	if c.api != nil {
+		c.set(endpoint.Configured(pem(c.api.Server), pem(c.api.Client), authorities(c.api.AcceptedCAs)))
 
-	switch {
-	case c.api != nil:
-		material, err = endpoint.Configured(pem(c.api.Server), pem(c.api.Client), authorities(c.api.AcceptedCAs))
-	case c.maintenance != nil:
-		// Maintenance lets anyone configure the node: it takes two daemons to agree that there is no configuration.
-		if !c.unconfigured(ctx) {
-			return false
-		}
-
-		material, err = endpoint.Unconfigured(pem(c.maintenance.Server))
-	default:
 		return true
 	}
 
+	open := c.Store.Maintenance()
+	if c.maintenance == nil && !open {
+		return true
+	}
+
+	// Maintenance lets anyone configure the node: it takes two daemons to agree that there is no configuration, and one that
+	// takes it back to end it.
+	switch kind, err := c.machineType(ctx); {
+	case state.IsNotFoundError(err):
+		if open {
+			c.Log.Warn("maintenance mode ends: configd does not say any more that there is no machine configuration")
+			c.Store.Shut()
+			c.Changed()
+		}
+	case err != nil:
+		return false
+	case kind == enums.MachineTypeUnknown && c.maintenance != nil:
+		c.set(endpoint.Unconfigured(pem(c.maintenance.Server)))
+	}
+
+	return true
+}
+
+func (c *Certificates) set(material *endpoint.Material, err error) {
 	if err != nil {
 		c.Log.Error("certificates are not usable", "error", err)
 
-		return true
+		return
 	}
 
 	if !c.Store.Set(material) {
-		return true
+		return
 	}
 
 	if material.Maintenance() {
@@ -122,19 +134,20 @@ func (c *Certificates) apply(ctx context.Context) bool {
 	}
 
 	c.Changed()
-
-	return true
 }
 
-func (c *Certificates) unconfigured(ctx context.Context) bool {
+// machineType asks configd: unknown is the type of a machine without a configuration. Of one whose configuration cannot be read
+// there is none.
+func (c *Certificates) machineType(ctx context.Context) (enums.MachineType, error) {
 	ctx, cancel := context.WithTimeout(ctx, recheck)
 	defer cancel()
 
-	definition := config.MachineConfigExtension{}.ResourceDefinition()
-	_, err := c.State.Get(ctx, resource.NewMetadata(
-		definition.DefaultNamespace, definition.Type, config.ActiveID, resource.VersionUndefined))
+	found, err := safe.StateGetByID[*config.MachineType](ctx, c.State, config.MachineTypeID)
+	if err != nil {
+		return enums.MachineTypeUnknown, err
+	}
 
-	return state.IsNotFoundError(err)
+	return found.TypedSpec().Value, nil
 }
 
 func authorities(accepted []*pki.Certificate) [][]byte {

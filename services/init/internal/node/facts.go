@@ -28,8 +28,12 @@ func (n *Node) WatchMachineType(ctx context.Context, remote state.State) error {
 			switch event.Type {
 			case state.Errored:
 				return fmt.Errorf("watch machine type: %w", event.Error)
-			case state.Created, state.Updated, state.Destroyed:
-				n.learn(factsOf(event))
+			case state.Created, state.Updated:
+				if machineType, ok := event.Resource.(*config.MachineType); ok {
+					n.learn(factsOf(machineType.TypedSpec().Value))
+				}
+			case state.Destroyed:
+				n.doubt()
 			case state.Bootstrapped, state.Noop:
 			}
 		case <-ctx.Done():
@@ -38,18 +42,23 @@ func (n *Node) WatchMachineType(ctx context.Context, remote state.State) error {
 	}
 }
 
-func factsOf(event state.Event) supervise.Node {
-	machineType, ok := event.Resource.(*config.MachineType)
-	if !ok || event.Type == state.Destroyed {
-		return supervise.Node{}
-	}
-
-	value := machineType.TypedSpec().Value
-
+func factsOf(value enums.MachineType) supervise.Node {
 	return supervise.Node{
 		Configured:   value != enums.MachineTypeUnknown,
 		ControlPlane: value == enums.MachineTypeControlPlane || value == enums.MachineTypeInit,
 	}
+}
+
+// doubt takes back that this is a node without a configuration: configd says nothing any more. A node that had one goes on as
+// what it is.
+func (n *Node) doubt() {
+	n.mu.Lock()
+	if !n.facts.Configured {
+		n.known = false
+	}
+	n.mu.Unlock()
+
+	n.touch()
 }
 
 func (n *Node) learn(facts supervise.Node) {

@@ -147,7 +147,9 @@ func unmetConditions(services []supervise.Status) []runtime.UnmetCondition {
 	var unmet []runtime.UnmetCondition
 
 	for _, s := range services {
-		if s.State == supervise.Skipped || (s.Ready && (!s.Health.Known || s.Health.Healthy)) {
+		// A daemon that serves may say that it cannot do what it is there for.
+		well := s.Ready && s.State != supervise.Failed && (!s.Health.Known || s.Health.Healthy)
+		if s.State == supervise.Skipped || well {
 			continue
 		}
 

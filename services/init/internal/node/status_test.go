@@ -23,6 +23,7 @@ func TestStages(t *testing.T) {
 	n := New(slog.New(slog.DiscardHandler), noRunner{}, nil)
 	up := supervise.Status{Name: "a", State: supervise.Running, Ready: true}
 	down := supervise.Status{Name: "a", State: supervise.Waiting, Events: []supervise.Event{{Message: "Waiting for b"}}}
+	failing := supervise.Status{Name: "a", State: supervise.Failed, Ready: true, Events: []supervise.Event{{Message: "cannot read it"}}}
 	sick := supervise.Status{Name: "a", State: supervise.Running, Ready: true, Health: supervise.Health{Known: true}}
 	skipped := supervise.Status{Name: "e", State: supervise.Skipped}
 
@@ -34,15 +35,18 @@ func TestStages(t *testing.T) {
 		stage  enums.MachineStage
 	}{
 		{name: "nobody has said what this is", with: up, stage: enums.MachineStageBooting},
+		{name: "a daemon that serves has failed", with: failing, stage: enums.MachineStageBooting, reason: "Failed: cannot read it"},
 		{
 			name: "no configuration", with: down, stage: enums.MachineStageMaintenance, reason: "Waiting: Waiting for b",
-			change: func() { n.known = true },
+			change: func() { n.known, n.facts = true, factsOf(enums.MachineTypeUnknown) },
 		},
+		{name: "configd does not say so any more", with: up, stage: enums.MachineStageBooting, change: n.doubt},
 		{
 			name: "configured", with: down, stage: enums.MachineStageBooting, reason: "Waiting: Waiting for b",
-			change: func() { n.facts.Configured = true },
+			change: func() { n.known, n.facts = true, factsOf(enums.MachineTypeWorker) },
 		},
 		{name: "all up", with: up, stage: enums.MachineStageRunning},
+		{name: "configd says nothing any more", with: failing, stage: enums.MachineStageRunning, reason: "Failed: cannot read it", change: n.doubt},
 		{name: "one restarts", with: down, stage: enums.MachineStageRunning, reason: "Waiting: Waiting for b"},
 		{name: "one is sick", with: sick, stage: enums.MachineStageRunning, reason: "Running"},
 		{name: "shutdown", with: up, stage: enums.MachineStageShuttingDown, change: func() { n.down = &Power{} }},

@@ -9,7 +9,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/safe"
 	"go.uber.org/zap"
 
-	configres "github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
@@ -18,8 +18,8 @@ import (
 	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
 )
 
-// Maintenance keeps the self-signed certificate of a machine that has no
-// configuration. It stays until the API certificates are there, so that the
+// Maintenance keeps the self-signed certificate of a machine of which configd says
+// that it has no configuration. It stays until the API certificates are there, so that the
 // door is open all the way through setup. Its key, and so its fingerprint,
 // stays when an address is added.
 type Maintenance struct{ Env }
@@ -32,7 +32,7 @@ func (*Maintenance) Inputs() []controller.Input {
 	return []controller.Input{
 		reconcile.Input(secrets.NamespaceName, secrets.APICertsType, secrets.APIID),
 		reconcile.Input(secrets.NamespaceName, secrets.CertSANType, secrets.CertSANMaintenanceID),
-		reconcile.MachineConfigInput(),
+		reconcile.MachineTypeInput(),
 	}
 }
 
@@ -49,7 +49,7 @@ func (ctrl *Maintenance) Run(ctx context.Context, r controller.Runtime, _ *zap.L
 			return err
 		}
 
-		machine, err := get[*configres.MachineConfig](ctx, r, configres.ActiveID)
+		machine, err := reconcile.MachineType(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -61,8 +61,9 @@ func (ctrl *Maintenance) Run(ctx context.Context, r controller.Runtime, _ *zap.L
 
 		r.StartTrackingOutputs()
 
-		// A configured machine that is starting needs none, one in the middle of its setup keeps what it has.
-		if api == nil && (machine == nil || existing != nil) {
+		// A configured machine that is starting needs none, one in the middle of its setup keeps what it has, and one of which
+		// configd says nothing may have a configuration that it cannot read.
+		if api == nil && machine != nil && (*machine == enums.MachineTypeUnknown || existing != nil) {
 			if err := ctrl.publish(ctx, r); err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-// Package report tells init what etcd waits for, so that `service etcd` shows it.
+// Package report tells init what a daemon does or waits for, so that `service NAME` and the machine's status show it.
 package report
 
 import (
@@ -7,8 +7,6 @@ import (
 
 	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
-
-	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
 )
 
 const (
@@ -19,42 +17,42 @@ const (
 // Reporter sends the newest status; older ones that were not sent yet are dropped.
 type Reporter struct {
 	env    *daemon.Env
-	newest chan keeper.Status
+	newest chan *initv1.ReportRequest
 }
 
 // New makes a reporter.
-func New(env *daemon.Env) *Reporter { return &Reporter{env: env, newest: make(chan keeper.Status, 1)} }
+func New(env *daemon.Env) *Reporter {
+	return &Reporter{env: env, newest: make(chan *initv1.ReportRequest, 1)}
+}
 
-// Tell takes a status; only one goroutine may call it.
-func (r *Reporter) Tell(s keeper.Status) {
+// Tell takes a state, such as Preparing, Waiting, Running or Failed, and a sentence; only one goroutine at a time may call it.
+func (r *Reporter) Tell(state, message string) {
 	select {
 	case <-r.newest:
 	default:
 	}
 
-	r.newest <- s
+	r.newest <- &initv1.ReportRequest{State: state, Message: message}
 }
 
-// Run until ctx ends.
+// Run until ctx ends. A daemon that runs alone has nobody to tell.
 func (r *Reporter) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case s := <-r.newest:
-			r.env.Log.Info("etcd status", "message", s.Message, "ready", s.Ready, "learner", s.Learner)
-
+		case told := <-r.newest:
 			if !r.env.Alone() {
-				r.send(ctx, s)
+				r.send(ctx, told)
 			}
 		}
 	}
 }
 
 // send tries until it was heard or there is something newer to tell.
-func (r *Reporter) send(ctx context.Context, s keeper.Status) {
+func (r *Reporter) send(ctx context.Context, told *initv1.ReportRequest) {
 	for {
-		err := r.report(ctx, s)
+		err := r.report(ctx, told)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -64,13 +62,13 @@ func (r *Reporter) send(ctx context.Context, s keeper.Status) {
 		select {
 		case <-ctx.Done():
 			return
-		case s = <-r.newest:
+		case told = <-r.newest:
 		case <-time.After(retryAfter):
 		}
 	}
 }
 
-func (r *Reporter) report(ctx context.Context, s keeper.Status) error {
+func (r *Reporter) report(ctx context.Context, told *initv1.ReportRequest) error {
 	conn, err := r.env.Dial("init")
 	if err != nil {
 		return err
@@ -79,12 +77,7 @@ func (r *Reporter) report(ctx context.Context, s keeper.Status) error {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 
-	state := "Preparing"
-	if s.Ready {
-		state = "Running"
-	}
-
-	_, err = initv1.NewInitServiceClient(conn).Report(ctx, &initv1.ReportRequest{State: state, Message: s.Message})
+	_, err = initv1.NewInitServiceClient(conn).Report(ctx, told)
 
 	return err
 }
