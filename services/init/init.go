@@ -120,8 +120,14 @@ func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 	env.Go("reaper", reaper.Run)
 	env.Go("socket", func(context.Context) error { return process.OpenToDaemons(env.Socket(env.Name)) })
 	env.Go("signals", func(ctx context.Context) error { return powerOnSignal(ctx, n) })
-	env.Go("machine type", func(ctx context.Context) error { return n.WatchMachineType(ctx, env.State) })
-	env.Go("health", func(ctx context.Context) error { return n.CheckHealth(ctx, env.Dial) })
+	env.Go("conditions", func(ctx context.Context) error {
+		return n.WatchFacts(ctx, env.State, func(path string) bool {
+			_, err := os.Stat(env.Path(path))
+
+			return err == nil
+		})
+	})
+	env.Go("health", func(ctx context.Context) error { return n.CheckHealth(ctx, env.Dial, runner) })
 
 	release := env.Hold()
 	env.Go("status", func(ctx context.Context) error { return n.PublishStatus(ctx, env.Local(), release) })

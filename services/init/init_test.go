@@ -37,8 +37,10 @@ func TestMain(m *testing.M) {
 	case "serve":
 		os.Exit(daemon.Main(os.Getenv("DACTYL_NAME"), serve))
 	case "orphans":
-		// A child that leaves its parent, and ends soon after it.
-		_, _ = os.StartProcess("/bin/sleep", []string{"sleep", "0.2"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}})
+		// A child that leaves its parent, and ends when the test lets it.
+		_, _ = os.StartProcess("/bin/cat", []string{"cat", os.Getenv("DACTYL_LEASH")}, &os.ProcAttr{
+			Files: []*os.File{nil, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: true},
+		})
 		os.Exit(0)
 	case "crash":
 		fmt.Println("about to go")
@@ -99,8 +101,13 @@ func (m *machineUnderTest) fake(name, mode, more string) {
 	m.t.Helper()
 
 	args := fmt.Sprintf("[%[1]s/daemon, --run-dir, %[1]s/run, --root, %[1]s, --state-dir, %[1]s/state]", m.root)
-	text := fmt.Sprintf("name: %s\ncommand: %s\nenv: {DACTYL_FAKE: %s, DACTYL_NAME: %s, DACTYL_LISTENER: \"tcp:%d\"}\n%s",
-		name, args, mode, name, listenPort(m.t), more)
+	env := fmt.Sprintf("env: {DACTYL_FAKE: %s, DACTYL_NAME: %s, DACTYL_LISTENER: \"tcp:%d\"}\n", mode, name, listenPort(m.t))
+
+	if strings.Contains(more, "env:") {
+		env = ""
+	}
+
+	text := fmt.Sprintf("name: %s\ncommand: %s\n%s%s", name, args, env, more)
 
 	path := filepath.Join(m.root, "usr/share/dactyl/services", name+".yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -265,12 +272,15 @@ func TestKillNineCostsNoCall(t *testing.T) {
 	)
 
 	ctx, stop := context.WithCancel(t.Context())
+	bounded, cancel := context.WithTimeout(t.Context(), time.Minute) // of the last calls, should nobody answer any more
 	client := machine.NewMachineServiceClient(m.dial("a"))
+
+	defer cancel()
 
 	for range 4 {
 		load.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := client.Version(context.WithoutCancel(ctx), &emptypb.Empty{}); err != nil {
+				if _, err := client.Version(bounded, &emptypb.Empty{}); err != nil {
 					t.Error(err)
 					failed.Add(1)
 				}
@@ -353,18 +363,48 @@ func TestCrashLoopIsParkedAndTheRestServes(t *testing.T) {
 // TestOrphansAreReaped looks for zombies in init's PID namespace.
 func TestOrphansAreReaped(t *testing.T) {
 	m := newMachine(t)
-	m.fake("a", "orphans", "restart: once\n")
+
+	leash := filepath.Join(m.root, "leash")
+	if err := syscall.Mkfifo(leash, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	m.fake("a", "orphans", "restart: once\nenv: {DACTYL_FAKE: orphans, DACTYL_LEASH: "+leash+"}\n")
 	m.boot()
 	m.await("a", "Finished")
 
-	seen := false
+	// The other end opens only while the orphan lives.
+	var writer *os.File
 
-	kittest.Await(t, 10*time.Second, "the orphan's end", func() bool {
-		out, err := exec.CommandContext(t.Context(), "ps", "-o", "stat=,args=", "--ppid", strconv.Itoa(m.cmd.Process.Pid)).Output()
-		seen = seen || strings.Contains(string(out), "sleep")
+	kittest.AwaitNoError(t, 10*time.Second, func() (err error) {
+		writer, err = os.OpenFile(leash, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 
-		return seen && err != nil // ps finds no child any more
+		return err
 	})
+
+	if children(m.cmd.Process.Pid) != 1 {
+		t.Errorf("init has %d children, want the orphan alone", children(m.cmd.Process.Pid))
+	}
+
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	kittest.Await(t, 10*time.Second, "the orphan's end", func() bool { return children(m.cmd.Process.Pid) == 0 })
+}
+
+// children counts a process's children, zombies too.
+func children(pid int) int {
+	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+
+	count := 0
+
+	for _, path := range paths {
+		list, _ := os.ReadFile(path)
+		count += len(strings.Fields(string(list)))
+	}
+
+	return count
 }
 
 func TestRequestsAndRefusals(t *testing.T) {
@@ -512,7 +552,9 @@ func TestEventsTellTheWayDown(t *testing.T) {
 
 		switch p := payload.(type) {
 		case *machine.ServiceStateEvent:
-			said = append(said, p.GetService()+" "+p.GetAction().String())
+			if !strings.HasPrefix(p.GetMessage(), "Health check") { // those come when they come
+				said = append(said, p.GetService()+" "+p.GetAction().String())
+			}
 		case *machine.SequenceEvent:
 			if event.GetActorId() != answer.GetMessages()[0].GetActorId() {
 				t.Errorf("actor %q", event.GetActorId())

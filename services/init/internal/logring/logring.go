@@ -227,6 +227,19 @@ func (r *Ring) Close() error {
 	return r.current.Close()
 }
 
+// Remove ends the log and removes its files, those of the boot before with them.
+func (r *Ring) Remove() error {
+	err := r.Close()
+
+	for _, more := range []string{"", ".1", ".prev"} {
+		if gone := os.Remove(r.path + more); gone != nil && !errors.Is(gone, os.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+
+	return err
+}
+
 // Read calls visit with pieces of the log, beginning tail lines back (below zero: with the first byte kept). With follow it
 // goes on until ctx ends. A reader that is slower than the ring turns loses what was overwritten.
 func (r *Ring) Read(ctx context.Context, tail int, follow bool, visit func([]byte) error) error {

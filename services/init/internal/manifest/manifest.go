@@ -23,15 +23,21 @@ const (
 	RestartNever  Restart = "never"
 )
 
-// When says on which nodes, and from which moment, a daemon runs.
-type When string
+// Kill says what ends with a daemon's process, at a stop and when it ends by itself.
+type Kill string
 
-// Conditions on the node: from boot, once there is a machine configuration, the same on control planes only.
+// Kill modes: everything in its cgroup (where there is none, its process group), its process group, nothing else.
 const (
-	WhenAlways       When = "always"
-	WhenConfigured   When = "configured"
-	WhenControlPlane When = "controlplane"
+	KillCgroup  Kill = "cgroup"
+	KillGroup   Kill = "group"
+	KillProcess Kill = "process"
 )
+
+// AllCapabilities is what `capabilities: [all]` stands for.
+const AllCapabilities = "all"
+
+// DefaultHang is how long a daemon may leave its health check without an answer unless its manifest says otherwise.
+const DefaultHang = time.Minute
 
 // DefaultStopTimeout is how long a daemon may take to end after SIGTERM unless its manifest says otherwise.
 const DefaultStopTimeout = 5 * time.Second
@@ -41,17 +47,33 @@ type Manifest struct {
 	Env          map[string]string
 	Name         string
 	Restart      Restart
-	When         When
+	Kill         Kill
 	Command      []string
 	Needs        []string
 	Capabilities []string
 	Aliases      []string
+	// Conditions have to hold at the start, besides what it needs.
+	Conditions []Condition
+	// Defines are the names, or beginnings of names with a star, of units that the daemon may define.
+	Defines []string
+	// Keep are the names, in the same terms, of descriptors that it may leave with init.
+	Keep []string
+	// Ready and Health ask programs that do not speak our protocol; the zero Probe asks nothing.
+	Ready, Health Probe
 	// Listen names listeners that init opens and keeps, as "tcp:PORT".
 	Listen []string
 	// Memory is the limit in bytes; zero is none.
 	Memory      int64
 	StopTimeout time.Duration
-	User        uint32
+	// Hang is how long a health check may stay without an answer until the daemon is restarted; zero is for ever.
+	Hang time.Duration
+	User uint32
+	// NoSocket daemons have no socket of ours, and so none of our protocols.
+	NoSocket bool
+	// Delegate leaves the cgroups below the daemon's own to it.
+	Delegate bool
+	// NewPrivileges lets set-user-ID programs among its children work.
+	NewPrivileges bool
 	// MachineOnly daemons do not run where the kernel is shared.
 	MachineOnly bool
 	// After is what has to be up before the daemon starts; nil is Needs, which also say in what order daemons stop.
@@ -105,6 +127,9 @@ func For(manifests []Manifest, machine bool) []Manifest {
 
 	return out
 }
+
+// Serves tells whether the daemon speaks our protocol: readiness by NOTIFY_FD, health by gRPC on its socket.
+func (m Manifest) Serves() bool { return !m.NoSocket }
 
 // before is all that has a place before this daemon, at the start or on the way down.
 func (m Manifest) before() []string { return slices.Concat(m.Needs, m.After) }
@@ -220,11 +245,18 @@ func Order(manifests []Manifest) ([]Manifest, error) {
 	return ordered, errors.Join(errs...)
 }
 
+// CircleError names what can never start.
+type CircleError struct{ Names []string }
+
+func (e *CircleError) Error() string {
+	return strings.Join(e.Names, ", ") + " need each other in a circle"
+}
+
 func circle(left []Manifest) error {
 	names := make([]string, len(left))
 	for i, m := range left {
 		names[i] = m.Name
 	}
 
-	return fmt.Errorf("%s need each other in a circle", strings.Join(names, ", "))
+	return &CircleError{Names: names}
 }

@@ -24,9 +24,12 @@ memory: 64Mi
 restart: once
 aliases: [apid]
 listen: ["tcp:50000"]
-when: configured
+conditions: [configuration, "service:etcd", "path:/run/x"]
 env: {A: b}
 stop: 2s
+hang: never
+defines: [kubelet, ext-*]
+keep: [watchdog]
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -35,10 +38,52 @@ stop: 2s
 	want := manifest.Manifest{
 		Name: "gateway", Command: []string{"/usr/bin/gateway", "--log-level", "info"}, Needs: []string{"trustd"}, User: 50,
 		Capabilities: []string{"chown", "net_admin"}, Memory: 64 << 20, Restart: manifest.RestartOnce, Aliases: []string{"apid"},
-		Listen: []string{"tcp:50000"}, When: manifest.WhenConfigured, Env: map[string]string{"A": "b"}, StopTimeout: 2 * time.Second,
+		Listen: []string{"tcp:50000"}, Env: map[string]string{"A": "b"}, StopTimeout: 2 * time.Second,
+		Conditions: []manifest.Condition{manifest.Configuration, "service:etcd", "path:/run/x"}, Kill: manifest.KillCgroup,
+		Defines: []string{"kubelet", "ext-*"}, Keep: []string{"watchdog"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestParseAProgramThatIsNotOurs reads what containerd's manifest will say.
+func TestParseAProgramThatIsNotOurs(t *testing.T) {
+	got, err := manifest.Parse("containerd.yaml", []byte(`name: containerd
+command: [/usr/bin/containerd]
+socket: none
+ready: {grpc: /run/containerd/containerd.sock}
+kill: process
+delegate: true
+no_new_privs: false
+capabilities: [all]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	probe := manifest.Probe{GRPC: "/run/containerd/containerd.sock"}
+	want := manifest.Manifest{
+		Name: "containerd", Command: []string{"/usr/bin/containerd"}, NoSocket: true, Ready: probe, Health: probe,
+		Kill: manifest.KillProcess, Delegate: true, NewPrivileges: true, Capabilities: []string{"all"},
+		Restart: manifest.RestartAlways, StopTimeout: manifest.DefaultStopTimeout, Hang: manifest.DefaultHang,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+
+	if all := got.CapabilityNumbers(); len(all) != unix.CAP_LAST_CAP+1 {
+		t.Errorf("all are %d", len(all))
+	}
+}
+
+func TestCovers(t *testing.T) {
+	patterns := []string{"kubelet", "ext-*"}
+
+	for name, want := range map[string]bool{"kubelet": true, "kubelet2": false, "ext-a": true, "ext-": true, "ext": false, "": false} {
+		if manifest.Covers(patterns, name) != want {
+			t.Errorf("%q: want %v", name, want)
+		}
 	}
 }
 
@@ -53,7 +98,21 @@ func TestParseRefuses(t *testing.T) {
 		"empty":         {"", "x.yaml:1: a manifest is one mapping"},
 		"not YAML":      {"\t{", "x.yaml: not YAML"},
 		"bad restart":   {head + "restart: sometimes\n", `x.yaml:3: restart: "sometimes" is none of always, once, never`},
-		"bad when":      {head + "when: later\n", `x.yaml:3: when: "later" is none of`},
+		"bad condition": {head + "conditions: [later]\n", `x.yaml:3: conditions: "later" is none of configuration,`},
+		"bad path":      {head + "conditions: [\"path:x\"]\n", `x.yaml:3: conditions: "path:x" is none of`},
+		"bad kill":      {head + "kill: all\n", `x.yaml:3: kill: "all" is none of cgroup, group, process`},
+		"bad hang":      {head + "hang: 0s\n", `x.yaml:3: hang: "0s" is neither never nor a duration such as 60s`},
+		"bad socket":    {head + "socket: some\n", `x.yaml:3: socket: "some" is not none`},
+		"own probe":     {head + "ready: {socket: /run/x}\n", `x.yaml:3: ready: a daemon with a socket of ours says it itself`},
+		"bad probe":     {head + "socket: none\nready: {sockets: /run/x}\n", `x.yaml:4: unknown key "sockets" (known: socket,`},
+		"two probes":    {head + "socket: none\nready: {socket: /x, exec: [/x]}\n", `x.yaml:4: ready: one of socket,`},
+		"relative":      {head + "socket: none\nhealth: {exec: [x]}\n", `x.yaml:4: health: exec: "x" is no absolute path`},
+		"elsewhere":     {head + "socket: none\nhealth: {http: \"http://10.0.0.1:80/\"}\n", `x.yaml:4: health: http: "http://10.0.0.1:80/" is not a URL such as`},
+		"no port":       {head + "socket: none\nhealth: {http: \"http://127.0.0.1/\"}\n", `is not a URL such as`},
+		"none keeps":    {head + "socket: none\nkeep: [x]\n", `x.yaml:3: socket: who has no socket of ours`},
+		"all defined":   {head + "defines: [\"*\"]\n", `x.yaml:3: defines: "*" is neither a name nor`},
+		"shared limit":  {head + "memory: 1Mi\ndelegate: true\n", `x.yaml:3: memory: a limit would hold for all that is delegated`},
+		"long name":     {head + "needs: [" + strings.Repeat("x", 65) + "]\n", `is not a name of lower case letters, digits and dashes, at most 64`},
 		"bad memory":    {head + "memory: 64Foo\n", `x.yaml:3: memory: "64Foo" is not a size such as 64Mi`},
 		"bad listener":  {head + "listen: [\"udp:1\"]\n", `x.yaml:3: listen: "udp:1" is not tcp:PORT`},
 		"bad cap":       {head + "capabilities: [FLY]\n", `x.yaml:3: capabilities: "FLY" is no Linux capability`},

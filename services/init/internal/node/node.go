@@ -31,26 +31,28 @@ type Node struct {
 	log     *slog.Logger
 	loop    *supervise.Loop
 	started time.Time
-	changed chan struct{}
-	power   chan Power
+	// changed, served and defined wake who publishes, who checks health and who watches what units wait for.
+	changed, served, defined chan struct{}
+	power                    chan Power
 	// goingDown is closed when the way down begins.
 	goingDown chan struct{}
 	// stopLimit bounds the services' way down.
 	stopLimit time.Duration
 
-	mu      sync.Mutex
-	notes   []supervise.Event
-	known   bool
-	facts   supervise.Node
-	down    *Power
-	settled bool
+	mu    sync.Mutex
+	notes []supervise.Event
+	known bool
+	// configured: the node has a machine configuration, if that is known.
+	configured bool
+	down       *Power
+	settled    bool
 }
 
 // New makes a node of services that runner runs.
 func New(log *slog.Logger, runner supervise.Runner, manifests []manifest.Manifest) *Node {
 	n := &Node{
 		Events: eventlog.New(1024), log: log, started: time.Now(),
-		changed: make(chan struct{}, 1), power: make(chan Power, 1), goingDown: make(chan struct{}), stopLimit: stopLimit,
+		changed: make(chan struct{}, 1), served: make(chan struct{}, 1), defined: make(chan struct{}, 1), power: make(chan Power, 1), goingDown: make(chan struct{}), stopLimit: stopLimit,
 	}
 	core := supervise.New(supervise.DefaultPolicy(), manifests, n.started, n.told)
 	n.loop = supervise.NewLoop(core, runner)
@@ -99,6 +101,13 @@ func (n *Node) told(e supervise.Event) {
 		Service: e.Service, Action: machine.ServiceStateEvent_Action(e.State), Message: e.Message, Health: WireHealth(e.Health),
 	})
 	n.touch()
+
+	switch e.State {
+	case supervise.Running:
+		poke(n.served)
+	case supervise.Initialized, supervise.Waiting:
+		poke(n.defined)
+	}
 }
 
 func (n *Node) publish(actor string, payload proto.Message) {
@@ -108,9 +117,11 @@ func (n *Node) publish(actor string, payload proto.Message) {
 }
 
 // touch wakes the publisher of resources.
-func (n *Node) touch() {
+func (n *Node) touch() { poke(n.changed) }
+
+func poke(c chan struct{}) {
 	select {
-	case n.changed <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

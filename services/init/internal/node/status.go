@@ -15,17 +15,19 @@ import (
 	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
 )
 
-// PublishStatus keeps the resources Service and MachineStatus as the services are. published is called after the first time.
-func (n *Node) PublishStatus(ctx context.Context, local state.State, published func()) error {
-	var last runtime.MachineStatusSpec
+// PublishStatus keeps the resources Service and MachineStatus as the services are. release is called once they are there.
+func (n *Node) PublishStatus(ctx context.Context, local state.State, release func()) error {
+	var (
+		last      runtime.MachineStatusSpec
+		published map[string]bool
+	)
 
 	for {
 		services := n.Services()
 
-		for _, s := range services {
-			if err := publishService(ctx, local, s); err != nil {
-				return err
-			}
+		var err error
+		if published, err = publishServices(ctx, local, services, published); err != nil {
+			return err
 		}
 
 		if machineStatus := n.machineStatus(services); !reflect.DeepEqual(machineStatus, last) {
@@ -36,7 +38,7 @@ func (n *Node) PublishStatus(ctx context.Context, local state.State, published f
 			last = machineStatus
 		}
 
-		published()
+		release()
 
 		select {
 		case <-n.changed:
@@ -46,38 +48,63 @@ func (n *Node) PublishStatus(ctx context.Context, local state.State, published f
 	}
 }
 
-// publishService writes a service under its name and its aliases; one that this node does not need has no resource. The
-// contract has no place for a daemon's version but an annotation, which the resource of its name has.
-func publishService(ctx context.Context, local state.State, s supervise.Status) error {
-	for _, id := range append([]string{s.Name}, s.Aliases...) {
-		var err error
+// publishServices writes all services and withdraws what was published before and is no more.
+func publishServices(ctx context.Context, local state.State, services []supervise.Status, before map[string]bool) (map[string]bool, error) {
+	now := map[string]bool{}
 
-		if s.State == supervise.Skipped {
-			err = local.Destroy(ctx, v1alpha1.NewService(v1alpha1.NamespaceName, id).Metadata())
-			if state.IsNotFoundError(err) {
-				err = nil
-			}
-		} else {
-			service := v1alpha1.NewService(v1alpha1.NamespaceName, id)
-			*service.TypedSpec() = v1alpha1.ServiceSpec{
-				Running: s.State == supervise.Running, Healthy: s.Health.Known && s.Health.Healthy, Unknown: !s.Health.Known,
-			}
-			if id == s.Name && s.Version != "" {
-				service.Metadata().Annotations().Set(v1alpha1.AnnotationVersion, s.Version)
-			}
-
-			err = put(ctx, local, service, func(old resource.Resource) bool {
-				return *old.(*v1alpha1.Service).TypedSpec() == *service.TypedSpec() &&
-					old.Metadata().Annotations().Equal(*service.Metadata().Annotations())
-			})
+	for _, s := range services {
+		ids, err := publishService(ctx, local, s)
+		if err != nil {
+			return nil, err
 		}
 
-		if err != nil {
-			return fmt.Errorf("publish service %s: %w", id, err)
+		for _, id := range ids {
+			now[id] = true
 		}
 	}
 
-	return nil
+	for id := range before {
+		if now[id] {
+			continue
+		}
+
+		err := local.Destroy(ctx, v1alpha1.NewService(v1alpha1.NamespaceName, id).Metadata())
+		if err != nil && !state.IsNotFoundError(err) {
+			return nil, fmt.Errorf("withdraw service %s: %w", id, err)
+		}
+	}
+
+	return now, nil
+}
+
+// publishService writes a service under its name and its aliases; one that this node does not need has no resource. The
+// contract has no place for a daemon's version but an annotation, which the resource of its name has.
+func publishService(ctx context.Context, local state.State, s supervise.Status) ([]string, error) {
+	if s.State == supervise.Skipped {
+		return nil, nil
+	}
+
+	ids := append([]string{s.Name}, s.Aliases...)
+
+	for _, id := range ids {
+		service := v1alpha1.NewService(v1alpha1.NamespaceName, id)
+		*service.TypedSpec() = v1alpha1.ServiceSpec{
+			Running: s.State == supervise.Running, Healthy: s.Health.Known && s.Health.Healthy, Unknown: !s.Health.Known,
+		}
+
+		if id == s.Name && s.Version != "" {
+			service.Metadata().Annotations().Set(v1alpha1.AnnotationVersion, s.Version)
+		}
+
+		if err := put(ctx, local, service, func(old resource.Resource) bool {
+			return *old.(*v1alpha1.Service).TypedSpec() == *service.TypedSpec() &&
+				old.Metadata().Annotations().Equal(*service.Metadata().Annotations())
+		}); err != nil {
+			return nil, fmt.Errorf("publish service %s: %w", id, err)
+		}
+	}
+
+	return ids, nil
 }
 
 func (n *Node) publishMachine(ctx context.Context, local state.State, spec runtime.MachineStatusSpec) error {
@@ -131,7 +158,7 @@ func (n *Node) machineStatus(services []supervise.Status) runtime.MachineStatusS
 		spec.Stage = enums.MachineStageRebooting
 	case n.down != nil:
 		spec.Stage = enums.MachineStageShuttingDown
-	case n.known && !n.facts.Configured:
+	case n.known && !n.configured:
 		spec.Stage = enums.MachineStageMaintenance
 	case n.known && (n.settled || spec.Status.Ready):
 		n.settled = true // a daemon that restarts later does not make the node boot again

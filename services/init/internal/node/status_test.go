@@ -6,15 +6,20 @@ import (
 	"testing"
 
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
 )
 
 type noRunner struct{}
 
-func (noRunner) Start(string, int, func(string), func(supervise.Exit)) (int, error) { return 1, nil }
+func (noRunner) Start(manifest.Manifest, func(string), func(supervise.Exit)) (int, error) {
+	return 1, nil
+}
 
-func (noRunner) Withdraw(string)    {}
-func (noRunner) MarkStopped(string) {}
+func (noRunner) Open(manifest.Manifest) {}
+func (noRunner) Withdraw(string)        {}
+func (noRunner) MarkStopped(string)     {}
+func (noRunner) Drop(string)            {}
 
 func (noRunner) Signal(string, syscall.Signal, bool) {}
 
@@ -38,12 +43,12 @@ func TestStages(t *testing.T) {
 		{name: "a daemon that serves has failed", with: failing, stage: enums.MachineStageBooting, reason: "Failed: cannot read it"},
 		{
 			name: "no configuration", with: down, stage: enums.MachineStageMaintenance, reason: "Waiting: Waiting for b",
-			change: func() { n.known, n.facts = true, factsOf(enums.MachineTypeUnknown) },
+			change: func() { n.known = true },
 		},
 		{name: "configd does not say so any more", with: up, stage: enums.MachineStageBooting, change: n.doubt},
 		{
 			name: "configured", with: down, stage: enums.MachineStageBooting, reason: "Waiting: Waiting for b",
-			change: func() { n.known, n.facts = true, factsOf(enums.MachineTypeWorker) },
+			change: func() { n.known, n.configured = true, true },
 		},
 		{name: "all up", with: up, stage: enums.MachineStageRunning},
 		{name: "configd says nothing any more", with: failing, stage: enums.MachineStageRunning, reason: "Failed: cannot read it", change: n.doubt},

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,14 +46,22 @@ func OpenCgroups(root string) (*Cgroups, error) {
 	return c, nil
 }
 
+// delegated is the group of a process to which all others below its daemon's group are left.
+const delegated = "main"
+
 // open makes a daemon's group with its limit and opens it for clone3; nil when there is none.
-func (c *Cgroups) open(name string, memory int64) (*os.File, error) {
+func (c *Cgroups) open(name string, memory int64, delegate bool) (*os.File, error) {
 	if c == nil {
 		return nil, nil
 	}
 
 	dir := filepath.Join(c.root, name)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if delegate {
+		// Once it uses controllers further down, the kernel takes no process into the group itself.
+		dir = filepath.Join(dir, delegated)
+	}
+
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
 
@@ -74,20 +81,12 @@ func (c *Cgroups) kill(name string) {
 	}
 }
 
-// memoryUsage is what a daemon's group holds in bytes; false when nothing counts it.
-func (c *Cgroups) memoryUsage(name string) (uint64, bool) {
-	if c == nil || !c.memory {
-		return 0, false
+// remove gives up a daemon's group; one that still holds processes stays.
+func (c *Cgroups) remove(name string) {
+	if c != nil {
+		_ = os.Remove(filepath.Join(c.root, name, delegated))
+		_ = os.Remove(filepath.Join(c.root, name))
 	}
-
-	data, err := os.ReadFile(filepath.Join(c.root, name, "memory.current"))
-	if err != nil {
-		return 0, false
-	}
-
-	value, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
-
-	return value, err == nil
 }
 
 // cpuUsage is the processor time that a daemon's group has used in this boot, its helpers' and earlier processes' with it;

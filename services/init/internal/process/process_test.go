@@ -74,7 +74,7 @@ func TestHostWithoutCgroups(t *testing.T) {
 		t.Error("no word about it")
 	}
 
-	if dir, err := cgroups.open("a", 1<<20); dir != nil || err != nil {
+	if dir, err := cgroups.open("a", 1<<20, false); dir != nil || err != nil {
 		t.Errorf("%v, %v", dir, err)
 	}
 

@@ -20,36 +20,62 @@ type listener struct {
 	file *os.File
 }
 
-// openSockets makes the daemon's unix socket and the listeners of its manifest. They stay open until init ends, so that
-// callers wait while the daemon is away.
-func openSockets(runDir string, m manifest.Manifest) ([]listener, error) {
+// openSockets makes the daemon's unix socket and the listeners of its manifest, as far as they are not open. They stay open
+// until init ends, so that callers wait while the daemon is away.
+func (d *daemon) openSockets(runDir string, m manifest.Manifest) error {
+	if m.NoSocket {
+		d.closeSockets()
+
+		return removeSocket(filepath.Join(runDir, m.Name+".sock"))
+	}
+
+	if len(d.sockets) > 0 {
+		return nil
+	}
+
 	unix, err := openUnix(filepath.Join(runDir, m.Name+".sock"))
+	if err != nil {
+		return err
+	}
+
+	d.sockets = []listener{{name: m.Name, file: unix}}
+
+	for _, name := range m.Listen {
+		file, err := openPort(name)
+		if err != nil {
+			d.closeSockets()
+
+			return fmt.Errorf("listen for %s: %w", m.Name, err)
+		}
+
+		d.sockets = append(d.sockets, listener{name: name, file: file})
+	}
+
+	return nil
+}
+
+func (d *daemon) closeSockets() {
+	for _, s := range d.sockets {
+		_ = s.file.Close()
+	}
+
+	d.sockets = nil
+}
+
+func openPort(name string) (*os.File, error) {
+	port, err := manifest.Port(name)
 	if err != nil {
 		return nil, err
 	}
 
-	out := []listener{{name: m.Name, file: unix}}
-
-	for _, name := range m.Listen {
-		port, err := manifest.Port(name)
-		if err != nil {
-			return nil, err
-		}
-
-		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-		if err != nil {
-			return nil, fmt.Errorf("listen for %s: %w", m.Name, err)
-		}
-
-		file, err := l.(*net.TCPListener).File()
-		if err := errors.Join(err, l.Close()); err != nil {
-			return nil, fmt.Errorf("keep listener of %s: %w", m.Name, err)
-		}
-
-		out = append(out, listener{name: name, file: file})
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return nil, err
 	}
 
-	return out, nil
+	file, err := l.(*net.TCPListener).File()
+
+	return file, errors.Join(err, l.Close())
 }
 
 // openUnix listens at a temporary name and moves the socket into place once its owner and mode are right.

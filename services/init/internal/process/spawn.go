@@ -25,7 +25,7 @@ func spawn(m manifest.Manifest, env []string, files []uintptr, cgroup *os.File) 
 	go func() {
 		runtime.LockOSThread() // never unlocked
 
-		if err := confine(m.Capabilities); err != nil {
+		if err := confine(m); err != nil {
 			made <- result{err: err}
 
 			return
@@ -46,21 +46,18 @@ func spawn(m manifest.Manifest, env []string, files []uintptr, cgroup *os.File) 
 }
 
 // confine limits what the calling thread's children can ever become.
-func confine(keep []string) error {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no new privileges: %w", err)
+func confine(m manifest.Manifest) error {
+	if !m.NewPrivileges {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("no new privileges: %w", err)
+		}
 	}
 
 	if os.Getuid() != 0 {
 		return nil
 	}
 
-	kept := make([]uintptr, 0, len(keep))
-
-	for _, name := range keep {
-		number, _ := manifest.Capability(name)
-		kept = append(kept, number)
-	}
+	kept := m.CapabilityNumbers()
 
 	for number := uintptr(0); number <= unix.CAP_LAST_CAP; number++ {
 		if slices.Contains(kept, number) {
@@ -80,15 +77,16 @@ func attributes(m manifest.Manifest, cgroup *os.File) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 
 	if os.Getuid() == 0 {
-		attr.Credential = &syscall.Credential{Uid: m.User, Gid: m.User, Groups: []uint32{Group}}
+		attr.Credential = &syscall.Credential{Uid: m.User, Gid: m.User}
+
+		if m.Serves() {
+			attr.Credential.Groups = []uint32{Group}
+		}
 	}
 
 	// Root gets its capabilities from the bounding set, others keep theirs over the exec only as ambient ones.
 	if m.User != 0 {
-		for _, name := range m.Capabilities {
-			number, _ := manifest.Capability(name)
-			attr.AmbientCaps = append(attr.AmbientCaps, number)
-		}
+		attr.AmbientCaps = m.CapabilityNumbers()
 	}
 
 	if cgroup != nil {

@@ -7,18 +7,24 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 )
 
 // Runner makes processes and signals them: how a service runs, where Core is what runs.
 type Runner interface {
+	// Open makes a unit's log and sockets; what fails is told by Start.
+	Open(spec manifest.Manifest)
 	// Start makes a process. It calls back, from other goroutines, once when the process serves and once when it ended.
-	Start(service string, run int, ready func(version string), exited func(Exit)) (pid int, err error)
-	// Signal sends a signal to the service's process, or to all of its process group.
+	Start(spec manifest.Manifest, ready func(version string), exited func(Exit)) (pid int, err error)
+	// Signal sends a signal to the service's process, or to all that ends with it.
 	Signal(service string, signal syscall.Signal, group bool)
 	// Withdraw takes the service's socket from callers until the next Start.
 	Withdraw(service string)
 	// MarkStopped tells callers that the service stays away until the next Start.
 	MarkStopped(service string)
+	// Drop closes all that is kept of a service.
+	Drop(service string)
 }
 
 // Request is what a client may ask of a service: Core's Start, Stop or Restart. The sentence is the answer.
@@ -97,6 +103,8 @@ func (l *Loop) carryOut() {
 	for effects := l.core.Effects(); len(effects) > 0; effects = l.core.Effects() {
 		for _, effect := range effects {
 			switch e := effect.(type) {
+			case Open:
+				l.runner.Open(e.Spec)
 			case Launch:
 				l.launch(e)
 			case Signal:
@@ -105,6 +113,8 @@ func (l *Loop) carryOut() {
 				l.runner.Withdraw(e.Service)
 			case MarkStopped:
 				l.runner.MarkStopped(e.Service)
+			case Drop:
+				l.runner.Drop(e.Service)
 			}
 		}
 	}
@@ -113,16 +123,18 @@ func (l *Loop) carryOut() {
 func (l *Loop) launch(e Launch) {
 	tell := func(f func(*Core, time.Time)) { _ = l.Do(f) } // after the end nobody needs to know
 
-	pid, err := l.runner.Start(e.Service, e.Run,
-		func(version string) { tell(func(c *Core, now time.Time) { c.Ready(now, e.Service, e.Run, version) }) },
-		func(exit Exit) { tell(func(c *Core, now time.Time) { c.Exited(now, e.Service, e.Run, exit) }) })
+	service := e.Spec.Name
+
+	pid, err := l.runner.Start(e.Spec,
+		func(version string) { tell(func(c *Core, now time.Time) { c.Ready(now, service, e.Run, version) }) },
+		func(exit Exit) { tell(func(c *Core, now time.Time) { c.Exited(now, service, e.Run, exit) }) })
 	if err != nil {
-		l.core.LaunchFailed(time.Now(), e.Service, e.Run, err)
+		l.core.LaunchFailed(time.Now(), service, e.Run, err)
 
 		return
 	}
 
-	l.core.Launched(time.Now(), e.Service, e.Run, pid)
+	l.core.Launched(time.Now(), service, e.Run, pid)
 }
 
 func (l *Loop) live() []string {

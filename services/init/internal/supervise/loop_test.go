@@ -22,7 +22,12 @@ type fakeRunner struct {
 	stubborn bool
 }
 
-func (f *fakeRunner) Start(service string, _ int, ready func(version string), exited func(supervise.Exit)) (int, error) {
+func (f *fakeRunner) Open(manifest.Manifest) {}
+func (f *fakeRunner) Drop(string)            {}
+
+func (f *fakeRunner) Start(spec manifest.Manifest, ready func(version string), exited func(supervise.Exit)) (int, error) {
+	service := spec.Name
+
 	f.mu.Lock()
 	defer f.mu.Unlock()
 
@@ -70,8 +75,8 @@ func startLoop(t *testing.T, runner *fakeRunner, limit time.Duration) (stop func
 	t.Helper()
 
 	manifests := []manifest.Manifest{
-		{Name: "a", When: manifest.WhenAlways, StopTimeout: time.Hour},
-		{Name: "b", When: manifest.WhenAlways, Needs: []string{"a"}, StopTimeout: time.Hour},
+		{Name: "a", StopTimeout: time.Hour},
+		{Name: "b", Needs: []string{"a"}, StopTimeout: time.Hour},
 	}
 	loop := supervise.NewLoop(supervise.New(supervise.DefaultPolicy(), manifests, time.Now(), func(supervise.Event) {}), runner)
 	ctx, cancel := context.WithCancel(t.Context())

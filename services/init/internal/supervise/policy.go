@@ -1,6 +1,9 @@
 package supervise
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Policy says how crashes are answered.
 type Policy struct {
@@ -9,8 +12,12 @@ type Policy struct {
 	Factor         int
 	// Stable is how long a run must have served for its end to count as a new trouble rather than as the old one.
 	Stable time.Duration
-	// StableKilled is the same for SIGKILL: that end comes from outside, so it says little about the daemon.
-	StableKilled time.Duration
+	// Kills within KillWindow cost a serving daemon nothing: that end comes from outside and says little about the daemon.
+	// More of them are crashes, whoever sends them.
+	Kills      int
+	KillWindow time.Duration
+	// CheckWithin is how long one health check without an answer counts at most.
+	CheckWithin time.Duration
 	// Limit crashes within Window park a service.
 	Limit  int
 	Window time.Duration
@@ -18,11 +25,11 @@ type Policy struct {
 	History int
 }
 
-// DefaultPolicy restarts at once, then after 0.25, 1 and 4 s, and parks at the fifth crash in 30 s.
+// DefaultPolicy restarts at once, then after 0.25, 1 and 4 s, and parks at the fifth crash in 30 s; 20 kills a minute are free.
 func DefaultPolicy() Policy {
 	return Policy{
 		First: 250 * time.Millisecond, Factor: 4, Longest: 10 * time.Second,
-		Stable: 10 * time.Second, StableKilled: 20 * time.Millisecond,
+		Stable: 10 * time.Second, Kills: 20, KillWindow: time.Minute, CheckWithin: 10 * time.Second,
 		Limit: 5, Window: 30 * time.Second, History: 32,
 	}
 }
@@ -42,14 +49,15 @@ func (p Policy) delay(n int) time.Duration {
 }
 
 // settled tells whether the run that ends now had come to rest before.
-func (p Policy) settled(u *unit, now time.Time, exit Exit) bool {
-	if !u.ready {
+func (p Policy) settled(u *unit, now time.Time) bool { return u.ready && now.Sub(u.served) >= p.Stable }
+
+// free tells whether the run that ends now was killed from outside, seldom enough to cost nothing.
+func (p Policy) free(u *unit, now time.Time, exit Exit) bool {
+	if !exit.Killed || !u.ready || u.hung {
 		return false
 	}
 
-	if exit.Killed {
-		return now.Sub(u.served) >= p.StableKilled
-	}
+	u.killed = slices.DeleteFunc(append(u.killed, now), func(at time.Time) bool { return now.Sub(at) > p.KillWindow })
 
-	return now.Sub(u.served) >= p.Stable
+	return len(u.killed) <= p.Kills
 }

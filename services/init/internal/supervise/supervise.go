@@ -35,14 +35,6 @@ func (s State) String() string {
 	}[s]
 }
 
-// Health of a service as its last check said.
-type Health struct {
-	Changed time.Time
-	Message string
-	Known   bool
-	Healthy bool
-}
-
 // Event is one transition, told in a sentence.
 type Event struct {
 	Time    time.Time
@@ -52,46 +44,13 @@ type Event struct {
 	State   State
 }
 
-// Node is what services may wait for besides each other.
-type Node struct {
-	// Configured is set once the node has a machine configuration.
-	Configured bool
-	// ControlPlane is its machine type.
-	ControlPlane bool
-}
-
-// Launch asks for a new process. Run tells runs of one service apart.
-type Launch struct {
-	Service string
-	Run     int
-}
-
-// Withdraw asks to take a service's socket from callers, who otherwise wait for a daemon that does not come.
-type Withdraw struct {
-	Service string
-}
-
-// MarkStopped asks to tell callers that a service does not start by itself. Its socket stays: who reads its resources goes
-// on waiting, as if it restarted.
-type MarkStopped struct {
-	Service string
-}
-
-// Signal asks for a signal to a service's process, or to all it has started.
-type Signal struct {
-	Service string
-	Run     int
-	Signal  syscall.Signal
-	Group   bool
-}
-
 // Exit is how a process ended.
 type Exit struct {
 	// Status is a phrase: "exit status 2", "killed".
 	Status string
 	// Tail is the end of its log.
 	Tail []string
-	// Success is exit status zero; Killed is SIGKILL, the one end that a process never chooses.
+	// Success is exit status zero; Killed is SIGKILL from outside, the one end that a process never chooses.
 	Success, Killed bool
 }
 
@@ -101,29 +60,35 @@ type Core struct {
 	alias    map[string]string
 	emit     func(Event)
 	order    []string
-	effects  []any
+	effects  []Effect
 	policy   Policy
-	node     Node
+	facts    map[manifest.Condition]Fact
 	stopping bool
 }
 
 // New makes a core for services in start order; emit receives every event in order.
 func New(policy Policy, manifests []manifest.Manifest, now time.Time, emit func(Event)) *Core {
-	c := &Core{units: map[string]*unit{}, alias: map[string]string{}, policy: policy, emit: emit}
+	c := &Core{units: map[string]*unit{}, alias: map[string]string{}, policy: policy, emit: emit, facts: map[manifest.Condition]Fact{}}
 
 	for _, m := range manifests {
-		u := &unit{spec: m, wanted: true}
-		c.units[m.Name] = u
 		c.order = append(c.order, m.Name)
-
-		for _, name := range m.Names() {
-			c.alias[name] = m.Name
-		}
-
-		c.event(u, now, Initialized, "Known from its manifest")
+		c.add(now, m, "", "Known from its manifest")
 	}
 
 	return c
+}
+
+func (c *Core) add(now time.Time, spec manifest.Manifest, owner, sentence string) {
+	u := &unit{spec: spec, owner: owner, wanted: true}
+	c.units[spec.Name] = u
+	c.nameUnit(u)
+	c.event(u, now, Initialized, sentence)
+}
+
+func (c *Core) nameUnit(u *unit) {
+	for _, name := range u.spec.Names() {
+		c.alias[name] = u.spec.Name
+	}
 }
 
 // Resolve gives the name behind a name or an alias.
@@ -135,12 +100,6 @@ func (c *Core) Resolve(name string) (string, bool) {
 
 // Boot starts what can start.
 func (c *Core) Boot(now time.Time) { c.evaluate(now) }
-
-// SetNode tells the core what kind of node this is.
-func (c *Core) SetNode(now time.Time, node Node) {
-	c.node = node
-	c.evaluate(now)
-}
 
 // Tick acts on deadlines that have passed.
 func (c *Core) Tick(now time.Time) {
@@ -172,7 +131,7 @@ func (c *Core) Deadline() (time.Time, bool) {
 }
 
 // Effects hands over what is to be done, in order, and forgets it.
-func (c *Core) Effects() []any {
+func (c *Core) Effects() []Effect {
 	effects := c.effects
 	c.effects = nil
 
@@ -190,7 +149,7 @@ func (c *Core) StopAll(now time.Time) {
 	c.evaluate(now)
 }
 
-func (c *Core) effect(e any) { c.effects = append(c.effects, e) }
+func (c *Core) effect(e Effect) { c.effects = append(c.effects, e) }
 
 func (c *Core) event(u *unit, now time.Time, state State, message string) {
 	u.state = state
@@ -232,7 +191,7 @@ func (c *Core) neededByLive(name string) bool {
 }
 
 func (c *Core) tryStart(u *unit, now time.Time) {
-	if c.node.Configured && u.spec.When == manifest.WhenControlPlane && !c.node.ControlPlane {
+	if slices.ContainsFunc(u.spec.Conditions, func(cond manifest.Condition) bool { return c.facts[cond] == Never }) {
 		u.wanted = false
 		c.event(u, now, Skipped, "Not needed: this node is not a control plane")
 		c.effect(Withdraw{Service: u.spec.Name})
@@ -258,22 +217,5 @@ func (c *Core) tryStart(u *unit, now time.Time) {
 	u.live, u.ready, u.pid = true, false, 0
 	u.retryAt, u.killAt = time.Time{}, time.Time{}
 	c.event(u, now, Preparing, "Handing over sockets, log and limits")
-	c.effect(Launch{Service: u.spec.Name, Run: u.run})
-}
-
-// unmet names what a service waits for.
-func (c *Core) unmet(u *unit) []string {
-	var waits []string
-
-	for _, need := range u.spec.Awaits() {
-		if other := c.units[need]; other == nil || !other.ready && !other.succeeded() {
-			waits = append(waits, fmt.Sprintf("service %q to be \"up\"", need))
-		}
-	}
-
-	if u.spec.When != manifest.WhenAlways && !c.node.Configured {
-		waits = append(waits, "the machine configuration")
-	}
-
-	return waits
+	c.effect(Launch{Spec: u.spec, Run: u.run})
 }

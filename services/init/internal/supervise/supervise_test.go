@@ -28,10 +28,6 @@ func newRig(t *testing.T, manifests ...manifest.Manifest) *rig {
 		if manifests[i].Restart == "" {
 			manifests[i].Restart = manifest.RestartAlways
 		}
-
-		if manifests[i].When == "" {
-			manifests[i].When = manifest.WhenAlways
-		}
 	}
 
 	ordered, err := manifest.Order(manifests)
@@ -54,8 +50,12 @@ func (r *rig) settle() {
 		for _, effect := range effects {
 			switch e := effect.(type) {
 			case supervise.Launch:
-				r.runs[e.Service] = e.Run
-				r.Launched(r.now, e.Service, e.Run, 100+e.Run)
+				r.runs[e.Spec.Name] = e.Run
+				r.Launched(r.now, e.Spec.Name, e.Run, 100+e.Run)
+			case supervise.Open:
+				r.said = append(r.said, fmt.Sprintf("> %s opened", e.Spec.Name))
+			case supervise.Drop:
+				r.said = append(r.said, fmt.Sprintf("> %s dropped", e.Service))
 			case supervise.Signal:
 				r.said = append(r.said, fmt.Sprintf("> %s %s group=%v", e.Service, e.Signal, e.Group))
 			case supervise.Withdraw:
@@ -134,12 +134,12 @@ func TestStartsAfterLessThanItNeeds(t *testing.T) {
 }
 
 func TestWaitsForTheConfiguration(t *testing.T) {
-	r := newRig(t, manifest.Manifest{Name: "etcdd", When: manifest.WhenControlPlane},
-		manifest.Manifest{Name: "member", When: manifest.WhenConfigured})
+	r := newRig(t, manifest.Manifest{Name: "etcdd", Conditions: []manifest.Condition{manifest.ControlPlane}},
+		manifest.Manifest{Name: "member", Conditions: []manifest.Condition{manifest.Configuration}})
 	r.boot()
 	r.expect("etcdd Waiting: Waiting for the machine configuration", "member Waiting: Waiting for the machine configuration")
 
-	r.SetNode(r.now, supervise.Node{Configured: true})
+	r.Learn(r.now, map[manifest.Condition]supervise.Fact{manifest.Configuration: supervise.Met, manifest.ControlPlane: supervise.Never})
 	r.settle()
 	r.expect(
 		"etcdd Skipped: Not needed: this node is not a control plane",
@@ -152,19 +152,65 @@ func TestWaitsForTheConfiguration(t *testing.T) {
 	}
 }
 
-func TestKilledAfterServingRestartsAtOnceForEver(t *testing.T) {
+// However fast the machine: what is killed after it said that it serves was killed from outside.
+func TestKillsFromOutsideCostNothingUntilTheyAreALoop(t *testing.T) {
 	r := newRig(t, manifest.Manifest{Name: "a"})
 	r.boot()
 
-	for i := range 50 {
+	free := supervise.DefaultPolicy().Kills
+
+	for i := range free {
 		r.ready("a")
-		r.pass(150 * time.Millisecond)
 		r.said = nil
 		r.exit("a", "killed")
 		r.expect(
 			fmt.Sprintf("a Failed: PID %d ended by itself (killed), restarting at once", 101+i),
 			"a Preparing: Handing over sockets, log and limits",
 			fmt.Sprintf("a Starting: Started as PID %d, not serving yet", 102+i))
+	}
+
+	for range supervise.DefaultPolicy().Limit {
+		r.ready("a")
+		r.said = nil
+		r.exit("a", "killed")
+		r.pass(4 * time.Second)
+	}
+
+	if said := strings.Join(r.said, "\n"); !strings.HasPrefix(said, "a Failed: Parked after 5 crashes within 16s (killed)") {
+		t.Errorf("a loop of kills goes on:\n%s", said)
+	}
+
+	// A kill now and then is never one.
+	r.Restart(r.now, "a")
+	r.settle()
+
+	for range 3 * free {
+		r.ready("a")
+		r.pass(4 * time.Second)
+		r.said = nil
+		r.exit("a", "killed")
+
+		if !strings.HasSuffix(r.said[0], "(killed), restarting at once") {
+			t.Fatal(r.said[0])
+		}
+	}
+}
+
+func TestOutOfMemoryIsACrash(t *testing.T) {
+	const status = "killed by the kernel: out of memory, limit 96 MiB"
+
+	r := newRig(t, manifest.Manifest{Name: "a"})
+	r.boot()
+
+	for range supervise.DefaultPolicy().Limit {
+		r.ready("a")
+		r.said = nil
+		r.exit("a", status)
+		r.pass(4 * time.Second)
+	}
+
+	if want := "a Failed: Parked after 5 crashes within 16s (" + status + ")"; !strings.HasPrefix(r.said[0], want) {
+		t.Errorf("said %q, want %q", r.said[0], want)
 	}
 }
 
@@ -307,20 +353,6 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestHealthIsToldWhenItChanges(t *testing.T) {
-	r := newRig(t, manifest.Manifest{Name: "a"})
-	r.boot()
-	r.ready("a")
-	r.said = nil
-
-	for _, healthy := range []bool{true, true, false, false, true} {
-		r.Checked(r.now, "a", 1, healthy, map[bool]string{false: "no answer"}[healthy])
-	}
-
-	r.Checked(r.now, "a", 7, false, "of another run")
-	r.expect("a Running: Health check successful", "a Running: Health check failed: no answer", "a Running: Health check successful")
-}
-
 func TestLaunchFailureCountsAsACrash(t *testing.T) {
 	r := newRig(t, manifest.Manifest{Name: "a"})
 	r.Boot(r.now)
@@ -349,9 +381,14 @@ func TestDaemonsReportWhatTheyWaitFor(t *testing.T) {
 		}
 	}
 
-	r.Checked(r.now, "etcdd", 1, true, "")
+	r.Checked(r.now, "etcdd", 1, supervise.Check{Healthy: true, Answered: true})
+
+	if health := r.Status()[0].Health; health.Known {
+		t.Errorf("a daemon that is preparing has the health %+v", health)
+	}
+
 	r.exit("etcdd", "killed")
-	r.expect("etcdd Preparing: Waiting for bootstrap", "etcdd Preparing: Health check successful",
+	r.expect("etcdd Preparing: Waiting for bootstrap",
 		"etcdd Failed: PID 101 ended by itself (killed), restarting at once",
 		"etcdd Preparing: Handing over sockets, log and limits", "etcdd Starting: Started as PID 102, not serving yet")
 

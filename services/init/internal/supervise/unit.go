@@ -19,8 +19,14 @@ type unit struct {
 	retryAt time.Time
 	killAt  time.Time
 	crashed []time.Time
+	// killed are kills from outside that cost nothing.
+	killed  []time.Time
 	history []Event
+	// owner is the daemon that defined the unit; empty when its manifest is of the image.
+	owner   string
 	waiting string
+	// said is what it last reported.
+	said    string
 	version string
 	state   State
 	run     int
@@ -29,14 +35,26 @@ type unit struct {
 	delay   time.Duration
 	// wanted: it is to run when it can. live: a process exists or is being made. ready: it serves.
 	wanted, live, ready bool
-	// again: start once more after the stop that is going on.
-	again bool
+	// again: start once more after the stop that is going on. gone: forget it after that.
+	again, gone bool
+	// parked: it was given up.
+	parked bool
+	// last is the last health check of this run, silence how long the last ones went without an answer. hung: it is being
+	// ended for that.
+	last    *Check
+	asked   time.Time
+	silence time.Duration
+	hung    bool
 }
 
 // ended begins the sentence about a process that ended, or never was.
 func (u *unit) ended() string {
 	if u.pid == 0 {
 		return "Not started"
+	}
+
+	if u.hung {
+		return fmt.Sprintf("PID %d did not answer for %s and was ended", u.pid, round(u.silence))
 	}
 
 	return fmt.Sprintf("PID %d ended by itself", u.pid)
@@ -73,7 +91,7 @@ func (c *Core) Ready(now time.Time, service string, run int, version string) {
 		return
 	}
 
-	u.ready, u.served, u.version = true, now, version
+	u.ready, u.served, u.version, u.asked = true, now, version, now
 	sentence := fmt.Sprintf("Serving as PID %d after %s", u.pid, round(now.Sub(u.started)))
 
 	if version != "" {
@@ -84,41 +102,6 @@ func (c *Core) Ready(now time.Time, service string, run int, version string) {
 	c.evaluate(now)
 }
 
-// Checked tells the result of a health check.
-func (c *Core) Checked(now time.Time, service string, run int, healthy bool, message string) {
-	u := c.current(service, run)
-	if u == nil || !u.ready || u.state == Stopping || (u.health.Known && u.health.Healthy == healthy && u.health.Message == message) {
-		return
-	}
-
-	u.health = Health{Known: true, Healthy: healthy, Message: message, Changed: now}
-
-	sentence := "Health check successful"
-	if !healthy {
-		sentence = "Health check failed: " + message
-	}
-
-	c.event(u, now, u.state, sentence)
-}
-
-// Report takes a serving daemon's own word about what it does or waits for; it holds until the next one or its end.
-func (c *Core) Report(now time.Time, service string, state State, message string) error {
-	if !slices.Contains([]State{Preparing, Waiting, Running, Failed}, state) {
-		return fmt.Errorf("a daemon cannot report itself %s", state)
-	}
-
-	u := c.units[service]
-	if u == nil || !u.ready || u.state == Stopping {
-		return fmt.Errorf("service %q is not serving", service)
-	}
-
-	if last := u.history[len(u.history)-1]; last.State != state || last.Message != message {
-		c.event(u, now, state, message)
-	}
-
-	return nil
-}
-
 // Exited tells that a process has ended.
 func (c *Core) Exited(now time.Time, service string, run int, exit Exit) {
 	u := c.current(service, run)
@@ -126,10 +109,10 @@ func (c *Core) Exited(now time.Time, service string, run int, exit Exit) {
 		return
 	}
 
-	stopped := u.state == Stopping
-	settled := c.policy.settled(u, now, exit)
+	stopped := u.state == Stopping && !u.hung
+	free, settled := c.policy.free(u, now, exit), c.policy.settled(u, now)
 	u.live, u.ready, u.killAt = false, false, time.Time{}
-	u.health = Health{Changed: now}
+	u.health, u.last = Health{Changed: now}, nil
 
 	switch {
 	case stopped:
@@ -138,11 +121,17 @@ func (c *Core) Exited(now time.Time, service string, run int, exit Exit) {
 	case u.spec.Restart == manifest.RestartNever, u.spec.Restart == manifest.RestartOnce && exit.Success:
 		u.wanted = false
 		c.event(u, now, outcome(exit), fmt.Sprintf("PID %d ended (%s)%s", u.pid, exit.Status, quote(exit)))
+	case free:
+		c.event(u, now, Failed, fmt.Sprintf("%s (%s), restarting at once", u.ended(), exit.Status))
 	default:
 		c.crash(u, now, exit, settled)
 	}
 
-	if !u.wanted && !c.stopping {
+	u.hung, u.silence = false, 0
+
+	if u.gone && !u.wanted {
+		c.remove(u, now)
+	} else if !u.wanted && !c.stopping {
 		c.effect(MarkStopped{Service: service})
 	}
 
@@ -168,7 +157,7 @@ func (c *Core) crash(u *unit, now time.Time, exit Exit, settled bool) {
 	u.crashed = slices.DeleteFunc(u.crashed, func(at time.Time) bool { return now.Sub(at) > c.policy.Window })
 
 	if len(u.crashed) >= c.policy.Limit {
-		u.wanted = false
+		u.wanted, u.parked = false, true
 		c.event(u, now, Failed, fmt.Sprintf("Parked after %d crashes within %s (%s); start it again with `service %s start`%s",
 			len(u.crashed), round(now.Sub(u.crashed[0])), exit.Status, u.spec.Name, quote(exit)))
 
@@ -193,68 +182,6 @@ func quote(exit Exit) string {
 	}
 
 	return "; its last log lines:\n\t" + strings.Join(exit.Tail, "\n\t")
-}
-
-// Start wants a service up, also one that was parked. The sentence says what that means.
-func (c *Core) Start(now time.Time, service string) string {
-	u := c.units[service]
-	if u.live && u.state != Stopping {
-		return fmt.Sprintf("Service %q is already running", service)
-	}
-
-	u.crashes, u.crashed, u.retryAt = 0, nil, time.Time{}
-
-	if u.live {
-		u.again = true
-
-		return fmt.Sprintf("Service %q is stopping, it starts again after that", service)
-	}
-
-	u.wanted = true
-	c.evaluate(now)
-
-	switch u.state {
-	case Skipped:
-		return fmt.Sprintf("Service %q is not needed on this node", service)
-	case Waiting:
-		return fmt.Sprintf("Service %q will start: %s", service, u.waiting)
-	default:
-		return fmt.Sprintf("Service %q started", service)
-	}
-}
-
-// Stop wants a service down until it is started again.
-func (c *Core) Stop(now time.Time, service string) string {
-	u := c.units[service]
-	u.wanted, u.again = false, false
-	u.retryAt = time.Time{}
-
-	if u.live {
-		c.end(u, now, "asked to")
-
-		return fmt.Sprintf("Service %q stopped", service)
-	}
-
-	if u.state == Waiting {
-		c.event(u, now, Finished, "Stopped before it could start")
-		c.effect(MarkStopped{Service: service})
-	}
-
-	return fmt.Sprintf("Service %q was not running", service)
-}
-
-// Restart stops a service and starts it again.
-func (c *Core) Restart(now time.Time, service string) string {
-	u := c.units[service]
-	if !u.live {
-		return c.Start(now, service)
-	}
-
-	u.crashes, u.crashed = 0, nil
-	u.again = true
-	c.end(u, now, "restarting, asked to")
-
-	return fmt.Sprintf("Service %q restarted", service)
 }
 
 // end asks a live service to go, once.

@@ -1,6 +1,10 @@
 package supervise
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
+)
 
 // Status is one service as clients see it.
 type Status struct {
@@ -39,15 +43,21 @@ func (c *Core) Status() []Status {
 	return out
 }
 
-// Serving gives the run of every service that serves. It is asked often and copies nothing else.
-func (c *Core) Serving() map[string]int {
-	runs := map[string]int{}
+// Served is a service that serves, and its run.
+type Served struct {
+	Spec manifest.Manifest
+	Run  int
+}
 
-	for name, u := range c.units {
-		if u.ready && u.state != Stopping {
-			runs[name] = u.run
+// Serving gives every service that serves. It is asked often and copies nothing else.
+func (c *Core) Serving() []Served {
+	var out []Served
+
+	for _, name := range c.order {
+		if u := c.units[name]; u.ready && u.state != Stopping {
+			out = append(out, Served{Spec: u.spec, Run: u.run})
 		}
 	}
 
-	return runs
+	return out
 }
