@@ -234,6 +234,26 @@ func TestRenewRebindLose(t *testing.T) {
 	).Replace(leased))
 }
 
+// TestLeaseIsCheckedWhenTheCarrierReturns: the cable may be in another network now, and half of the lease is a minute away.
+func TestLeaseIsCheckedWhenTheCarrierReturns(t *testing.T) {
+	ns := kittest.NetNS(t)
+	s := dhcpServer(t, ns, offer...)
+
+	maintenance(t, ns)
+	awaitState(t, ns, leased)
+
+	s.stop()
+	s.args = append([]string{"--dhcp-host=02:00:00:00:00:09,10.9.0.88"}, "--dhcp-range=10.9.0.50,10.9.0.99,2m")
+	_ = os.Remove(filepath.Join(s.dir, "leases"))
+	s.start()
+
+	s.ns.Exec("ip", "link", "set", "lan", "down")
+	s.ns.Exec("ip", "link", "set", "lan", "up")
+	awaitState(t, ns, strings.NewReplacer(
+		"10.9.0.77", "10.9.0.88", "172.31.0.0/16 via 10.9.0.3 dev eth0 proto static metric 1024 \n", "",
+	).Replace(leased))
+}
+
 // TestConfiguredDHCP: dhcp and its metric from the configuration; with the setting gone the address goes.
 func TestConfiguredDHCP(t *testing.T) {
 	ns := kittest.NetNS(t)

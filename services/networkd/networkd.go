@@ -26,12 +26,12 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	remembered, err := memory.Open[memory.Network](filepath.Join(env.RunDir, "networkd.json"))
+	remembered, err := memory.Open[memory.Network](filepath.Join(env.RunDir, "networkd.json"), env.Log)
 	if err != nil {
 		return err
 	}
 
-	addresses, err := memory.Open[memory.Addresses](filepath.Join(env.RunDir, "networkd-addresses.json"))
+	addresses, err := memory.Open[memory.Addresses](filepath.Join(env.RunDir, "networkd-addresses.json"), env.Log)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	held, err := memory.Open[dhcp.Leases](filepath.Join(env.RunDir, "networkd-leases.json"))
+	held, err := memory.Open[dhcp.Leases](filepath.Join(env.RunDir, "networkd-leases.json"), env.Log)
 	if err != nil {
 		return err
 	}

@@ -192,13 +192,20 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 }
 
 // reachable leaves out the links whose other end was not there yet. One that goes away keeps its lease.
-func (c *Configure) reachable(links []spec.DHCP, snapshot rtnl.Snapshot) []spec.DHCP {
-	var out []spec.DHCP
+func (c *Configure) reachable(links []spec.DHCP, snapshot rtnl.Snapshot) []dhcp.Wanted {
+	var out []dhcp.Wanted
 
 	for _, d := range links {
-		there := slices.ContainsFunc(snapshot.Links, func(l rtnl.Link) bool { return l.Name == d.Link && l.Up() && l.Carrier() })
-		if c.seen[d.Link] = c.seen[d.Link] || there || c.Leases.Holds(d.Link); c.seen[d.Link] {
-			out = append(out, d)
+		w := dhcp.Wanted{DHCP: d}
+
+		if i := slices.IndexFunc(snapshot.Links, func(l rtnl.Link) bool { return l.Name == d.Link }); i >= 0 {
+			l := snapshot.Links[i]
+			w.CarrierUps = l.CarrierUps
+			c.seen[d.Link] = c.seen[d.Link] || l.Up() && l.Carrier()
+		}
+
+		if c.seen[d.Link] = c.seen[d.Link] || c.Leases.Holds(d.Link); c.seen[d.Link] {
+			out = append(out, w)
 		}
 	}
 

@@ -50,7 +50,7 @@ func newRig(t testing.TB) *rig {
 
 	t.Cleanup(func() { conn.Close() })
 
-	remembered, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"))
+	remembered, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func newRig(t testing.TB) *rig {
 func noLeases(t testing.TB) *dhcp.Operators {
 	t.Helper()
 
-	held, err := memory.Open[dhcp.Leases](filepath.Join(t.TempDir(), "leases.json"))
+	held, err := memory.Open[dhcp.Leases](filepath.Join(t.TempDir(), "leases.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestGap(t *testing.T) {
 	has(true, "no configuration")
 
 	// A new daemon with the old one's memory.
-	again, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"))
+	again, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ import (
 type Exchange interface {
 	// Acquire asks any server for a lease.
 	Acquire(ctx context.Context, link string) (*Lease, error)
+	// Confirm asks any server whether the lease is good where the link is now. ErrRefused takes the lease away.
+	Confirm(ctx context.Context, lease *Lease) (*Lease, error)
 	// Extend asks the lease's server, or with broadcast any, for more time. ErrRefused takes the lease away.
 	Extend(ctx context.Context, lease *Lease, broadcast bool) (*Lease, error)
 }
@@ -49,7 +51,7 @@ var asked = []dhcpv4.OptionCode{
 	dhcpv4.OptionHostName, dhcpv4.OptionDomainName, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionNTPServers,
 }
 
-// Acquire implements Exchange: discover, offer, request, acknowledge by broadcast, from a link without address.
+// Acquire is discover, offer, request, acknowledge by broadcast, from a link without address.
 func (Wire) Acquire(ctx context.Context, link string) (*Lease, error) {
 	client, err := nclient4.New(link, nclient4.WithTimeout(patience), nclient4.WithRetry(repeats))
 	if err != nil {
@@ -67,7 +69,26 @@ func (Wire) Acquire(ctx context.Context, link string) (*Lease, error) {
 	return FromAck(link, lease.ACK, start)
 }
 
-// Extend implements Exchange.
+// Confirm of a client that comes back with an address: INIT-REBOOT of RFC 2131, section 4.3.2.
+func (Wire) Confirm(ctx context.Context, lease *Lease) (*Lease, error) {
+	mac, err := net.ParseMAC(lease.HardwareAddr)
+	if err != nil {
+		return nil, fmt.Errorf("read the lease: %w", err)
+	}
+
+	request, err := dhcpv4.New(
+		dhcpv4.WithHwAddr(mac), dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest), dhcpv4.WithRequestedOptions(asked...),
+		dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(lease.Address.Addr().AsSlice())),
+		dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+
+	return negotiate(ctx, lease, request, true)
+}
+
+// Extend by renewing or rebinding.
 func (Wire) Extend(ctx context.Context, lease *Lease, broadcast bool) (*Lease, error) {
 	ack, err := dhcpv4.FromBytes(lease.Ack)
 	if err != nil {
@@ -79,6 +100,11 @@ func (Wire) Extend(ctx context.Context, lease *Lease, broadcast bool) (*Lease, e
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
 
+	return negotiate(ctx, lease, request, broadcast)
+}
+
+// negotiate sends a request about a lease and gives what the answer makes of it.
+func negotiate(ctx context.Context, lease *Lease, request *dhcpv4.DHCPv4, broadcast bool) (*Lease, error) {
 	client, to, err := dial(ctx, lease, broadcast)
 	if err != nil {
 		return nil, err
@@ -91,9 +117,9 @@ func (Wire) Extend(ctx context.Context, lease *Lease, broadcast bool) (*Lease, e
 
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("extend lease %s: %w", lease, err)
+		return nil, fmt.Errorf("ask about lease %s: %w", lease, err)
 	case answer.MessageType() == dhcpv4.MessageTypeNak:
-		return nil, fmt.Errorf("extend lease %s: %w", lease, ErrRefused)
+		return nil, fmt.Errorf("ask about lease %s: %w", lease, ErrRefused)
 	}
 
 	return FromAck(lease.Link, answer, start)

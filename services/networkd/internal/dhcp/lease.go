@@ -33,6 +33,8 @@ type Lease struct {
 	Rebind       time.Duration `json:"rebind"`
 	End          time.Duration `json:"end"`
 	Ack          []byte        `json:"ack"`
+	// CarrierUps is the link's count when the server was asked: with another one the link may be in another network.
+	CarrierUps uint32 `json:"carrierUps"`
 }
 
 // Route is one that the server gave; without Gateway its destination is on the link.
@@ -181,5 +183,10 @@ func (l *Lease) Set(metric uint32) spec.Set {
 
 // String tells a lease in one line of a log.
 func (l *Lease) String() string {
-	return fmt.Sprintf("%s on %s from %s for %s", l.Address, l.Link, l.Server, l.End-l.Start)
+	term := "ever"
+	if l.End < forever {
+		term = (l.End - l.Start).String()
+	}
+
+	return fmt.Sprintf("%s on %s from %s for %s", l.Address, l.Link, l.Server, term)
 }

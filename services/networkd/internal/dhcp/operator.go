@@ -3,6 +3,7 @@ package dhcp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -19,7 +20,10 @@ const (
 type operator struct {
 	exchange Exchange
 	now      func() time.Duration
-	wait     func(context.Context, time.Duration) error
+	// wait ends early, without an error, when the link's carrier has come.
+	wait func(context.Context, time.Duration) error
+	// carrierUps is how often it has.
+	carrierUps func() uint32
 	// changed tells of a new lease, or nil when it is lost.
 	changed func(*Lease) error
 	log     *slog.Logger
@@ -64,20 +68,65 @@ func (o *operator) step(ctx context.Context, lease *Lease, failures int) (next *
 
 	switch {
 	case lease == nil:
-		next, err = o.exchange.Acquire(ctx, o.link)
+		next, err = o.acquire(ctx)
 		if err != nil {
 			return nil, min(retryFirst<<min(failures, 10), retryMax), err
 		}
 
-		o.log.Info("got DHCP lease", "lease", next.String())
-
 		return next, next.Renew - now, nil
 	case now >= lease.End:
 		return nil, 0, errors.New("the lease has ended")
+	case lease.CarrierUps != o.carrierUps():
+		return o.check(ctx, lease)
 	case now < lease.Renew:
 		return lease, lease.Renew - now, nil
+	default:
+		return o.extend(ctx, lease, now)
+	}
+}
+
+func (o *operator) acquire(ctx context.Context) (*Lease, error) {
+	ups := o.carrierUps()
+
+	lease, err := o.exchange.Acquire(ctx, o.link)
+	if err != nil {
+		return nil, err
 	}
 
+	lease.CarrierUps = ups
+	o.log.Info("got DHCP lease", "lease", lease.String())
+
+	return lease, nil
+}
+
+// check asks whether a lease is good in the network where the link is now. Only some servers refuse an address that they
+// do not know, so silence is followed by looking for another one; with nobody there, the lease is kept.
+func (o *operator) check(ctx context.Context, lease *Lease) (next *Lease, pause time.Duration, err error) {
+	ups := o.carrierUps()
+
+	next, err = o.exchange.Confirm(ctx, lease)
+
+	switch {
+	case errors.Is(err, ErrRefused):
+		return nil, 0, err
+	case err == nil:
+		next.CarrierUps = ups
+		o.log.Info("the carrier came back: DHCP lease confirmed", "lease", next.String())
+
+		return next, 0, nil
+	}
+
+	if next, err = o.acquire(ctx); err == nil {
+		return next, 0, nil
+	}
+
+	kept := *lease
+	kept.CarrierUps = ups
+
+	return &kept, 0, fmt.Errorf("keep lease %s, which nobody confirms: %w", lease, err)
+}
+
+func (o *operator) extend(ctx context.Context, lease *Lease, now time.Duration) (next *Lease, pause time.Duration, err error) {
 	// All servers are asked from Rebind on, and what none has extended is lost at its end, not later.
 	deadline := lease.Rebind
 	if now >= deadline {
@@ -96,6 +145,7 @@ func (o *operator) step(ctx context.Context, lease *Lease, failures int) (next *
 		return lease, again(lease, now, o.now()), err
 	}
 
+	next.CarrierUps = lease.CarrierUps
 	o.log.Debug("extended DHCP lease", "lease", next.String())
 
 	return next, next.Renew - now, nil
@@ -118,14 +168,19 @@ func again(lease *Lease, asked, now time.Duration) time.Duration {
 	return min(max((deadline-now)/2, least), max(lease.End-now, 0))
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// sleeper waits until the time has passed or it is woken.
+func sleeper(wake <-chan struct{}) func(context.Context, time.Duration) error {
+	return func(ctx context.Context, d time.Duration) error {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
 
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wake:
+			return nil
+		case <-timer.C:
+			return nil
+		}
 	}
 }

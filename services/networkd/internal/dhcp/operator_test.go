@@ -20,6 +20,16 @@ type play struct {
 	said   strings.Builder
 	answer func(kind string) error
 	until  time.Duration
+	// back is when the carrier comes back.
+	back time.Duration
+}
+
+func (p *play) carrierUps() uint32 {
+	if p.back > 0 && p.clock >= p.back {
+		return 2
+	}
+
+	return 1
 }
 
 func (p *play) note(format string, args ...any) {
@@ -31,10 +41,13 @@ func (p *play) lease() *Lease {
 	return &Lease{
 		Link: "eth0", Address: netip.MustParsePrefix("10.0.0.2/24"),
 		Start: p.clock, Renew: p.clock + 100*time.Second, Rebind: p.clock + 175*time.Second, End: p.clock + 200*time.Second,
+		CarrierUps: p.carrierUps(),
 	}
 }
 
 func (p *play) Acquire(context.Context, string) (*Lease, error) { return p.say("discover") }
+
+func (p *play) Confirm(context.Context, *Lease) (*Lease, error) { return p.say("confirm") }
 
 func (p *play) Extend(_ context.Context, _ *Lease, broadcast bool) (*Lease, error) {
 	if broadcast {
@@ -60,7 +73,12 @@ func (p *play) run(t *testing.T, start *Lease) string {
 
 	o := &operator{
 		exchange: p, link: "eth0", log: slog.New(slog.DiscardHandler), now: func() time.Duration { return p.clock },
+		carrierUps: p.carrierUps,
 		wait: func(_ context.Context, d time.Duration) error {
+			if p.clock < p.back && p.back < p.clock+d {
+				d = p.back - p.clock
+			}
+
 			if p.clock += d; p.clock >= p.until {
 				return context.Canceled
 			}
@@ -86,6 +104,7 @@ func TestOperator(t *testing.T) {
 
 	for name, c := range map[string]struct {
 		until  time.Duration
+		back   time.Duration
 		answer func(p *play, kind string) error
 		held   bool
 		want   string
@@ -129,10 +148,32 @@ func TestOperator(t *testing.T) {
 			},
 			want: " 100 renew: the server refused\n 100 held: false\n 100 discover: <nil>\n 100 held: true\n",
 		},
+		"the carrier comes back to the same network": {
+			until: 150 * time.Second, held: true, back: 50 * time.Second, answer: func(*play, string) error { return nil },
+			want: "  50 confirm: <nil>\n  50 held: true\n",
+		},
+		"the carrier comes back to another network": {
+			until: 150 * time.Second, held: true, back: 50 * time.Second, answer: refuse("confirm", ErrRefused),
+			want: "  50 confirm: the server refused\n  50 held: false\n  50 discover: <nil>\n  50 held: true\n",
+		},
+		"the carrier comes back to a server that does not know the address": {
+			until: 150 * time.Second, held: true, back: 50 * time.Second, answer: refuse("confirm", lost),
+			want: "  50 confirm: no answer\n  50 discover: <nil>\n  50 held: true\n",
+		},
+		"the carrier comes back to nobody": {
+			until: 101 * time.Second, held: true, back: 50 * time.Second, answer: func(p *play, _ string) error {
+				if p.clock < 100*time.Second {
+					return lost
+				}
+
+				return nil
+			},
+			want: "  50 confirm: no answer\n  50 discover: no answer\n  50 held: true\n 100 renew: <nil>\n 100 held: true\n",
+		},
 		"a lease of the last run is not spoken of": {until: 50 * time.Second, held: true, want: ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &play{until: c.until}
+			p := &play{until: c.until, back: c.back}
 			p.answer = func(kind string) error { return c.answer(p, kind) }
 
 			var start *Lease
@@ -144,6 +185,17 @@ func TestOperator(t *testing.T) {
 				t.Errorf("got\n%swant\n%s", got, c.want)
 			}
 		})
+	}
+}
+
+// refuse gives an error to one kind of question.
+func refuse(kind string, err error) func(*play, string) error {
+	return func(_ *play, asked string) error {
+		if asked == kind {
+			return err
+		}
+
+		return nil
 	}
 }
 
@@ -193,5 +245,21 @@ func TestGatewayBeyondTheSubnetIsReachedByTheLink(t *testing.T) {
 
 	if routes := l.Set(512).Routes; len(routes) != 2 || routes[0].Dst.String() != "10.0.0.1/32" || routes[0].Gateway.IsValid() || routes[1].Priority != 512 {
 		t.Errorf("routes are %v", routes)
+	}
+}
+
+func TestLeaseInALine(t *testing.T) {
+	for seconds, want := range map[uint32]string{
+		200:        "10.0.0.2/24 on eth0 from 10.0.0.1 for 3m20s",
+		0xffffffff: "10.0.0.2/24 on eth0 from 10.0.0.1 for ever",
+	} {
+		l, err := FromAck("eth0", ack(t, dhcpv4.WithLeaseTime(seconds)), 1234567*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		if l.String() != want {
+			t.Errorf("got %s, want %s", l, want)
+		}
 	}
 }

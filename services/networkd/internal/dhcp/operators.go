@@ -15,6 +15,13 @@ import (
 // Leases by link are what is remembered over a restart of the daemon.
 type Leases map[string]*Lease
 
+// Wanted is a link that is to have a lease.
+type Wanted struct {
+	spec.DHCP
+	// CarrierUps is how often the link's other end has come; a lease is checked when it came again.
+	CarrierUps uint32
+}
+
 // Operators keeps a lease on each link that is wanted. Its methods may be called at once.
 type Operators struct {
 	exchange Exchange
@@ -24,7 +31,7 @@ type Operators struct {
 
 	mu     sync.Mutex
 	memory *memory.File[Leases]
-	wanted map[string]spec.DHCP
+	wanted map[string]Wanted
 	// metrics outlive the wish: what is removed has to be named.
 	metrics map[string]uint32
 	ended   map[string]spec.Set
@@ -42,8 +49,8 @@ func New(exchange Exchange, remembered *memory.File[Leases], log *slog.Logger) *
 func (o *Operators) Changed() <-chan struct{} { return o.changed }
 
 // Want says which links are to have leases; the others lose theirs.
-func (o *Operators) Want(links []spec.DHCP) {
-	wanted := make(map[string]spec.DHCP, len(links))
+func (o *Operators) Want(links []Wanted) {
+	wanted := make(map[string]Wanted, len(links))
 	for _, l := range links {
 		wanted[l.Link] = l
 	}
@@ -97,31 +104,33 @@ func (o *Operators) Holds(link string) bool {
 	return o.memory.Value[link] != nil
 }
 
+// running is an operator at work.
+type running struct {
+	cancel context.CancelFunc
+	wake   chan struct{}
+	ended  chan struct{}
+}
+
+// stop returns when the exchange has ended: two operators on one link would both set its lease.
+func (r running) stop() {
+	r.cancel()
+	<-r.ended
+}
+
 // Run keeps the leases until ctx ends.
 func (o *Operators) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	at, failed := map[string]running{}, make(chan error, 1)
 
-	var running sync.WaitGroup
-	defer running.Wait()
-
-	stops, failed := map[string]func(){}, make(chan error, 1)
+	defer func() {
+		for _, r := range at {
+			r.stop()
+		}
+	}()
 
 	for {
-		o.adjust(stops, func(link string, lease *Lease) func() {
-			own, stop := context.WithCancel(ctx)
-
-			running.Go(func() {
-				if err := o.operator(link).run(own, lease); err != nil {
-					select {
-					case failed <- err:
-					default:
-					}
-				}
-			})
-
-			return stop
-		})
+		if err := o.adjust(ctx, at, failed); err != nil {
+			return err
+		}
 
 		select {
 		case <-ctx.Done():
@@ -134,45 +143,86 @@ func (o *Operators) Run(ctx context.Context) error {
 }
 
 // adjust starts and stops operators as is wanted.
-func (o *Operators) adjust(stops map[string]func(), start func(string, *Lease) func()) {
+func (o *Operators) adjust(ctx context.Context, at map[string]running, failed chan<- error) error {
+	wanted := o.wish()
+	if wanted == nil {
+		return nil // nobody has said yet: what is remembered stays
+	}
+
+	for link, r := range at {
+		if _, ok := wanted[link]; !ok {
+			r.stop()
+			delete(at, link)
+		}
+	}
+
+	if err := o.forget(wanted); err != nil {
+		return err
+	}
+
+	for link := range wanted {
+		if r, ok := at[link]; ok {
+			poke(r.wake)
+		} else {
+			at[link] = o.start(ctx, link, failed)
+		}
+	}
+
+	return nil
+}
+
+func (o *Operators) wish() map[string]Wanted {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 
-	if o.wanted == nil {
-		return // nobody has said yet: what is remembered stays
-	}
-
-	for link := range o.wanted {
-		if stops[link] == nil {
-			stops[link] = start(link, o.memory.Value[link])
-		}
-	}
-
-	for link, stop := range stops {
-		if _, ok := o.wanted[link]; !ok {
-			stop()
-			delete(stops, link)
-		}
-	}
-
-	for link := range o.memory.Value {
-		if _, ok := o.wanted[link]; !ok {
-			o.set(link, nil)
-		}
-	}
+	return o.wanted
 }
 
-func (o *Operators) operator(link string) *operator {
+// forget drops the leases of the links that are not wanted.
+func (o *Operators) forget(wanted map[string]Wanted) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	for link := range o.memory.Value {
+		if _, ok := wanted[link]; !ok {
+			if err := o.set(link, nil); err != nil {
+				return err
+			}
+		}
+	}
+
+	return nil
+}
+
+func (o *Operators) start(ctx context.Context, link string, failed chan<- error) running {
+	ctx, cancel := context.WithCancel(ctx)
+	r := running{cancel: cancel, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+
+	o.mu.Lock()
+	lease := o.memory.Value[link]
+	o.mu.Unlock()
+
+	go func() {
+		defer close(r.ended)
+
+		if err := o.operator(link, r.wake).run(ctx, lease); err != nil {
+			select {
+			case failed <- err:
+			default:
+			}
+		}
+	}()
+
+	return r
+}
+
+func (o *Operators) operator(link string, wake <-chan struct{}) *operator {
 	return &operator{
-		exchange: o.exchange, now: Now, wait: sleep, log: o.log, link: link,
+		exchange: o.exchange, now: Now, wait: sleeper(wake), log: o.log, link: link,
+		carrierUps: func() uint32 { return o.wish()[link].CarrierUps },
 		changed: func(lease *Lease) error {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-
-			// Stopped meanwhile.
-			if _, ok := o.wanted[link]; !ok {
-				return nil
-			}
 
 			return o.set(link, lease)
 		},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -35,9 +36,17 @@ type File[T any] struct {
 	saved T
 }
 
-// Open reads the file at path. A file that cannot be understood (another version wrote it) counts as none: then nothing
-// that is there is removed.
-func Open[T any](path string) (*File[T], error) {
+// format changes when a reader would misunderstand what an older or newer networkd wrote.
+const format = 1
+
+type envelope[T any] struct {
+	Format int `json:"format"`
+	Value  T   `json:"value"`
+}
+
+// Open reads the file at path. A file that cannot be understood (another version wrote it) counts as none, and is told of:
+// then nothing that is there is removed.
+func Open[T any](path string, log *slog.Logger) (*File[T], error) {
 	f := &File[T]{path: path}
 
 	data, err := os.ReadFile(path)
@@ -49,13 +58,28 @@ func Open[T any](path string) (*File[T], error) {
 		return nil, fmt.Errorf("read memory of the last run: %w", err)
 	}
 
-	if json.Unmarshal(data, &f.Value) != nil {
-		f.Value = f.saved
+	if f.Value, err = decode[T](data); err != nil {
+		log.Warn("memory of the last run not used; what it put in place stays", "file", path, "error", err)
 	}
 
 	f.saved = f.Value
 
 	return f, nil
+}
+
+func decode[T any](data []byte) (T, error) {
+	var none T
+
+	e := envelope[T]{}
+	if err := json.Unmarshal(data, &e); err != nil {
+		return none, err
+	}
+
+	if e.Format != format {
+		return none, fmt.Errorf("format %d, not %d", e.Format, format)
+	}
+
+	return e.Value, nil
 }
 
 // Save writes the file if it would change. The value must not be changed in place afterwards, only replaced. The run
@@ -66,7 +90,7 @@ func (f *File[T]) Save() error {
 		return nil
 	}
 
-	data, err := json.Marshal(f.Value)
+	data, err := json.Marshal(envelope[T]{Format: format, Value: f.Value})
 	if err != nil {
 		return fmt.Errorf("encode memory: %w", err)
 	}

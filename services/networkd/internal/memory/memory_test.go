@@ -1,10 +1,12 @@
 package memory_test
 
 import (
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
@@ -15,7 +17,7 @@ import (
 func TestRoundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "memory.json")
 
-	f, err := memory.Open[memory.Network](path)
+	f, err := memory.Open[memory.Network](path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +36,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	again, err := memory.Open[memory.Network](path)
+	again, err := memory.Open[memory.Network](path, slog.New(slog.DiscardHandler))
 	if err != nil || !reflect.DeepEqual(again.Value, f.Value) {
 		t.Fatalf("%v\ngot  %+v\nwant %+v", err, again.Value, f.Value)
 	}
@@ -44,14 +46,20 @@ func TestRoundTrip(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "memory.json")
 
-	for _, text := range []string{"", "{", `{"owned": 7}`, `{"sets":[{"links":7}]}`} {
+	for _, text := range []string{"", "{", `{"owned": {}}`, `{"format": 2, "value": {"complete": true}}`, `{"format": 1, "value": {"sets":[{"links":7}]}}`} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 
-		f, err := memory.Open[memory.Network](path)
+		var log strings.Builder
+
+		f, err := memory.Open[memory.Network](path, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil || !reflect.DeepEqual(f.Value, memory.Network{}) {
 			t.Errorf("%q: %+v %v", text, f.Value, err)
+		}
+
+		if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), path) {
+			t.Errorf("%q: the log is %q", text, log.String())
 		}
 	}
 }

@@ -32,6 +32,8 @@ type Link struct {
 	MTU             uint32
 	QueueDisc       string
 	OperState       uint8
+	// CarrierUps is how often the other end has come.
+	CarrierUps uint32
 
 	HardwareAddr, PermanentAddr, BroadcastAddr net.HardwareAddr
 }
@@ -146,6 +148,10 @@ func parseLink(data []byte) (Link, error) {
 
 		if a.Master != nil {
 			l.MasterIndex = *a.Master
+		}
+
+		if a.CarrierUpCount != nil {
+			l.CarrierUps = *a.CarrierUpCount
 		}
 
 		if a.Info != nil {
