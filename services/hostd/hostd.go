@@ -58,11 +58,33 @@ func devices(env *daemon.Env, parameters cmdline.Parameters) error {
 
 	answerKernel(env)
 
-	settle, _ := time.ParseDuration(parameters.Last(cmdline.DeviceSettleTime))
+	settle, err := settleTime(parameters)
+	if err != nil {
+		env.Log.Warn("kernel parameter not used", "error", err)
+	}
 
 	return env.Controller(&controllers.Devices{
 		Loader: loader, Sys: env.Path("sys"), Names: env.Path("usr", "share", "misc", "pci.ids"), Settle: settle, Log: env.Log,
 	})
+}
+
+// settleTime is how long to wait for more devices when none come any more.
+func settleTime(parameters cmdline.Parameters) (time.Duration, error) {
+	text := parameters.Last(cmdline.DeviceSettleTime)
+	if text == "" {
+		return 0, nil
+	}
+
+	settle, err := time.ParseDuration(text)
+
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%s=%s: want a time such as 3s or 1m: %w", cmdline.DeviceSettleTime, text, err)
+	case settle < 0:
+		return 0, fmt.Errorf("%s=%s: want a time that is not negative", cmdline.DeviceSettleTime, text)
+	default:
+		return settle, nil
+	}
 }
 
 // scope says which kernel parameters are the node's. On a laptop, and wherever the platform is not said, none of the

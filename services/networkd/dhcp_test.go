@@ -113,12 +113,18 @@ func trimIndex(text string) string {
 func maintenance(t *testing.T, ns *kittest.NS) *kittest.Daemon {
 	t.Helper()
 
+	return fromCmdline(t, ns, "talos.platform=metal ip=eth0:dhcp")
+}
+
+func fromCmdline(t *testing.T, ns *kittest.NS, line string) *kittest.Daemon {
+	t.Helper()
+
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "proc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 
-	if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte("talos.platform=metal ip=eth0:dhcp\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte(line+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 
@@ -267,4 +273,19 @@ func TestConfiguredDHCP(t *testing.T) {
 
 	write(text + "        addresses: [10.9.0.5/24]\n")
 	awaitState(t, ns, "eth0@if2         UP             10.9.0.5/24 \n10.9.0.0/24 dev eth0 proto kernel scope link src 10.9.0.5 \nlo               UNKNOWN        127.0.0.1/8 \n")
+}
+
+// TestGatewayBeyondThePrefix of ip=, as hosters with /32 addresses have it.
+func TestGatewayBeyondThePrefix(t *testing.T) {
+	ns := kittest.NetNS(t)
+	ns.Exec("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan", "netns", kittest.NetNS(t).Name)
+	fromCmdline(t, ns, "talos.platform=metal ip=192.168.77.9::192.168.0.2:255.255.255.255::eth0:off")
+
+	kittest.AwaitNoError(t, 15*time.Second, func() error {
+		if got := ns.Exec("ip", "route"); !strings.Contains(got, "default via 192.168.0.2 dev eth0") || !strings.Contains(got, "192.168.0.2 dev eth0 proto static scope link") {
+			return fmt.Errorf("got\n%s", got)
+		}
+
+		return nil
+	})
 }

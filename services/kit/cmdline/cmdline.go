@@ -1,4 +1,4 @@
-// Package cmdline parses the kernel's command line: parameters with several values, talos.* and ip=.
+// Package cmdline parses the kernel's command line: parameters with several values, and the names of those that are read.
 package cmdline
 
 import (

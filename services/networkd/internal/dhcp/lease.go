@@ -156,19 +156,12 @@ func (l *Lease) Set(metric uint32) spec.Set {
 			gateway = netip.Addr{}
 		}
 
-		// A server may hand out a gateway beyond the subnet, as hosters with /32 leases do.
-		if gateway.IsValid() && !l.Address.Contains(gateway) {
-			s.Routes = append(s.Routes, spec.Route{
-				Dst: netip.PrefixFrom(gateway, gateway.BitLen()), Link: l.Link, Priority: metric, Layer: spec.Operator,
-			})
-		}
-
 		route := spec.Route{Dst: r.Dst, Gateway: gateway, Link: l.Link, Priority: metric, Layer: spec.Operator}
 		if r.Dst.Bits() == 0 && gateway.IsValid() {
 			route.Dst = netip.Prefix{}
 		}
 
-		s.Routes = append(s.Routes, route)
+		s.Routes = append(s.Routes, spec.Reach(l.Address, route)...)
 	}
 
 	if l.Hostname != "" {

@@ -51,7 +51,7 @@ func (s *Set) addIP(text string, place uint32, devices []Device) error {
 	}
 
 	// v1.8 documents lines with more trailing colons than there are fields.
-	ip, err := cmdline.ParseIP(strings.TrimRight(text, ":"))
+	ip, err := parseIP(strings.TrimRight(text, ":"))
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (s *Set) addIP(text string, place uint32, devices []Device) error {
 	switch {
 	case ip.DHCP() && !ip.Static():
 		return s.addDHCP(ip, place, devices)
-	case ip.Auto != "" && ip.Auto != cmdline.AutoNone && ip.Auto != "static":
+	case ip.Auto != "" && ip.Auto != autoNone && ip.Auto != "static":
 		return errUnsupportedAuto
 	case !ip.Static():
 		return nil
@@ -76,7 +76,7 @@ func (s *Set) addIP(text string, place uint32, devices []Device) error {
 	s.Addresses = append(s.Addresses, Address{Link: link, Prefix: ip.Address, Layer: Cmdline})
 
 	if ip.Gateway.IsValid() {
-		s.Routes = append(s.Routes, Route{Gateway: ip.Gateway, Link: link, Priority: routePriority + place, Layer: Cmdline})
+		s.Routes = append(s.Routes, Reach(ip.Address, Route{Gateway: ip.Gateway, Link: link, Priority: routePriority + place, Layer: Cmdline})...)
 	}
 
 	s.addNames(ip)
@@ -84,7 +84,7 @@ func (s *Set) addIP(text string, place uint32, devices []Device) error {
 	return nil
 }
 
-func (s *Set) addDHCP(ip cmdline.IP, place uint32, devices []Device) error {
+func (s *Set) addDHCP(ip ipParameter, place uint32, devices []Device) error {
 	link, err := cmdlineLink(ip.Device, devices)
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (s *Set) addDHCP(ip cmdline.IP, place uint32, devices []Device) error {
 	return nil
 }
 
-func (s *Set) addNames(ip cmdline.IP) {
+func (s *Set) addNames(ip ipParameter) {
 	if ip.Hostname != "" {
 		s.Hostname = ParseHostname(ip.Hostname, Cmdline)
 	}

@@ -65,6 +65,19 @@ type Route struct {
 	Layer    Layer        `json:"layer"`
 }
 
+// Reach gives a route with what it takes to reach its gateway from a subnet: one beyond it, as hosters with /32 addresses
+// have, is on the link. Link-local ones always are.
+func Reach(subnet netip.Prefix, route Route) []Route {
+	gateway := route.Gateway
+	if !gateway.IsValid() || subnet.Contains(gateway) || gateway.IsLinkLocalUnicast() {
+		return []Route{route}
+	}
+
+	onLink := Route{Dst: netip.PrefixFrom(gateway, gateway.BitLen()), Link: route.Link, Priority: route.Priority, Layer: route.Layer}
+
+	return []Route{onLink, route}
+}
+
 // Hostname asks for the node's name; empty: this source has no wish.
 type Hostname struct {
 	Hostname   string `json:"hostname"`

@@ -113,6 +113,13 @@ time servers [10.0.0.123] (cmdline)`,
 address eth1/10.0.0.9/32 (cmdline)
 hostname box.example.org (cmdline)
 ignored eth0`,
+		"ip=192.168.77.9::192.168.0.2:255.255.255.255::eth0:off ip=[fd00::2]::[fe80::1]:64::eth1": `link eth0 up=true mtu=0 (cmdline)
+link eth1 up=true mtu=0 (cmdline)
+address eth0/192.168.77.9/32 (cmdline)
+address eth1/fd00::2/64 (cmdline)
+route inet4//192.168.0.2/32/1024 dev eth0 (cmdline)
+route inet4/192.168.0.2//1024 dev eth0 (cmdline)
+route eth1/inet6/fe80::1//1025 dev eth1 (cmdline)`,
 		"ip=off ip=none ip=": "",
 		"ip=dhcp ip=eth0:dhcp ip=10.0.0.2::::::dhcp bond=bond0 vlan=eth0.1:eth0": `link eth0 up=true mtu=0 (cmdline)
 link eth0 up=true mtu=0 (cmdline)

@@ -1,4 +1,4 @@
-package cmdline
+package spec
 
 import (
 	"errors"
@@ -12,20 +12,20 @@ import (
 
 // Ways of automatic configuration in ip=.
 const (
-	AutoNone = "none" // also "off": what is given is all
-	AutoDHCP = "dhcp"
+	autoNone = "none" // also "off": what is given is all
+	autoDHCP = "dhcp"
 )
 
-// IP is one ip= parameter in the form of the kernel and dracut:
+// ipParameter is one ip= parameter in the form of the kernel and dracut:
 // client:server:gateway:netmask:hostname:device:autoconf:dns0:dns1:ntp, IPv6 addresses in brackets.
 // See Documentation/admin-guide/nfs/nfsroot.rst of Linux and dracut.cmdline(7).
-type IP struct {
+type ipParameter struct {
 	// Address is the client's address with its prefix; invalid when only autoconfiguration was asked for.
 	Address netip.Prefix
 	// Server and Gateway may be invalid.
 	Server, Gateway  netip.Addr
 	Hostname, Device string
-	// Auto is how to configure beyond what is given: AutoNone, AutoDHCP or another word of dracut's (dhcp6, auto6, either6,
+	// Auto is how to configure beyond what is given: autoNone, autoDHCP or another word of dracut's (dhcp6, auto6, either6,
 	// on, any, ibft, link6). Empty when nothing was said.
 	Auto string
 	// DNS and NTP are servers in order.
@@ -33,49 +33,30 @@ type IP struct {
 }
 
 // DHCP tells whether the interface is to ask a DHCPv4 server.
-func (ip IP) DHCP() bool { return slices.Contains([]string{AutoDHCP, "on", "any", "both"}, ip.Auto) }
-
-// Static tells whether an address was given.
-func (ip IP) Static() bool { return ip.Address.IsValid() }
-
-// IPs parses every ip= parameter; the errors of all wrong ones are joined, the right ones are given.
-func (p Parameters) IPs() ([]IP, error) {
-	var (
-		ips  []IP
-		errs []error
-	)
-
-	for _, value := range p.values[IPConfig] {
-		ip, err := ParseIP(value)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("ip=%s: %w", value, err))
-
-			continue
-		}
-
-		ips = append(ips, ip)
-	}
-
-	return ips, errors.Join(errs...)
+func (ip ipParameter) DHCP() bool {
+	return slices.Contains([]string{autoDHCP, "on", "any", "both"}, ip.Auto)
 }
 
-var autoWords = []string{"off", AutoNone, "on", "any", AutoDHCP, "bootp", "rarp", "both", "dhcp6", "auto6", "either6", "link6", "link-local", "ibft", "single-dhcp"}
+// Static tells whether an address was given.
+func (ip ipParameter) Static() bool { return ip.Address.IsValid() }
 
-// ParseIP parses the value of one ip= parameter. The short forms are a word (ip=dhcp) and a device with a word
+var autoWords = []string{"off", autoNone, "on", "any", autoDHCP, "bootp", "rarp", "both", "dhcp6", "auto6", "either6", "link6", "link-local", "ibft", "single-dhcp"}
+
+// parseIP parses the value of one ip= parameter. The short forms are a word (ip=dhcp) and a device with a word
 // (ip=eth0:dhcp).
-func ParseIP(value string) (IP, error) {
+func parseIP(value string) (ipParameter, error) {
 	fields, err := splitIP(value)
 	if err != nil {
-		return IP{}, err
+		return ipParameter{}, err
 	}
 
 	switch {
 	case len(fields) == 1 && slices.Contains(autoWords, fields[0]):
-		return IP{Auto: auto(fields[0])}, nil
+		return ipParameter{Auto: auto(fields[0])}, nil
 	case len(fields) <= 4 && len(fields) >= 2 && fields[0] != "" && slices.Contains(autoWords, fields[1]):
-		return IP{Device: fields[0], Auto: auto(fields[1])}, nil
+		return ipParameter{Device: fields[0], Auto: auto(fields[1])}, nil
 	case len(fields) > 10:
-		return IP{}, fmt.Errorf("%d fields, at most 10 are known", len(fields))
+		return ipParameter{}, fmt.Errorf("%d fields, at most 10 are known", len(fields))
 	}
 
 	fields = append(fields, make([]string, 10-len(fields))...)
@@ -83,17 +64,17 @@ func ParseIP(value string) (IP, error) {
 	return longForm(fields)
 }
 
-func longForm(fields []string) (IP, error) {
-	ip := IP{Hostname: fields[4], Device: fields[5], Auto: auto(fields[6])}
+func longForm(fields []string) (ipParameter, error) {
+	ip := ipParameter{Hostname: fields[4], Device: fields[5], Auto: auto(fields[6])}
 
 	if ip.Auto != "" && !slices.Contains(autoWords, fields[6]) {
-		return IP{}, fmt.Errorf("unknown autoconfiguration %q", fields[6])
+		return ipParameter{}, fmt.Errorf("unknown autoconfiguration %q", fields[6])
 	}
 
 	var err error
 
 	if ip.Address, err = clientAddress(fields[0], fields[3]); err != nil {
-		return IP{}, err
+		return ipParameter{}, err
 	}
 
 	for _, f := range []struct {
@@ -112,7 +93,7 @@ func longForm(fields []string) (IP, error) {
 
 		addr, err := netip.ParseAddr(f.text)
 		if err != nil {
-			return IP{}, fmt.Errorf("%s: %w", f.name, err)
+			return ipParameter{}, fmt.Errorf("%s: %w", f.name, err)
 		}
 
 		f.set(addr)
@@ -123,7 +104,7 @@ func longForm(fields []string) (IP, error) {
 
 func auto(word string) string {
 	if word == "off" {
-		return AutoNone
+		return autoNone
 	}
 
 	return word
