@@ -63,7 +63,11 @@ func New(env *daemon.Env) error {
 		Name:     public.Addr().String(),
 	})
 
-	certificates := &watch.Certificates{State: env.State, Store: store, Log: env.Log, Changed: calls.Recheck}
+	certificates := &watch.Certificates{State: env.State, Store: store, Log: env.Log, Changed: func() {
+		calls.Recheck()
+		// What was opened with the certificate before may not be let in any more.
+		peers.Renew()
+	}}
 
 	env.Go("certificates", certificates.Run)
 	env.Go("names", func(ctx context.Context) error { return watch.Names(ctx, env.State, book) })

@@ -3,13 +3,16 @@ package caller
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"net"
+	"net/netip"
 	"slices"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
+	"github.com/dactyl-os/dactyl/services/gateway/internal/bounds"
 	"github.com/dactyl-os/dactyl/services/kit/access"
 )
 
@@ -46,6 +49,34 @@ func (c Caller) Effective(header []string) []string {
 	return c.Roles
 }
 
+// Key names the caller in the ledger of what callers have in hand: the certificate, or the address of one without.
+func (c Caller) Key(remote net.Addr) string {
+	if c.Certificate != nil {
+		sum := sha256.Sum256(c.Certificate.Raw)
+
+		return string(sum[:])
+	}
+
+	return Origin(remote)
+}
+
+// Origin gives the address of a connection without its port; of IPv6 the network of 64 bits, which is one owner's.
+func Origin(remote net.Addr) string {
+	address, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return remote.String()
+	}
+
+	ip := address.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+
+	return netip.PrefixFrom(ip, v6Owner).Masked().String()
+}
+
+const v6Owner = 64
+
 // AuthInfo carries the caller from the handshake to its calls.
 type AuthInfo struct {
 	credentials.TLSInfo
@@ -53,6 +84,8 @@ type AuthInfo struct {
 	Caller Caller
 	// Check is asked at every call, because a connection may outlive what made it trusted.
 	Check func() error
+	// Account is what the caller has in hand.
+	Account *bounds.Account
 	// Local is the address of this node that the client connected to.
 	Local net.Addr
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	"github.com/dactyl-os/dactyl/services/gateway/internal/bounds"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/caller"
 )
 
@@ -30,20 +32,23 @@ const (
 // Server gives the credentials of the public endpoint: the client certificate is verified in the handshake, which ends
 // with the TLS alert that tells the reason (expired certificate, unknown authority, certificate required, bad
 // certificate); the log has the whole of it.
-func (s *Store) Server(log *slog.Logger) credentials.TransportCredentials {
-	return &serverCredentials{TransportCredentials: credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13}), store: s, log: log}
+func (s *Store) Server(ledger *bounds.Ledger, log *slog.Logger) credentials.TransportCredentials {
+	return &serverCredentials{
+		TransportCredentials: credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13}), store: s, ledger: ledger, log: log,
+	}
 }
 
 type serverCredentials struct {
 	credentials.TransportCredentials
 
-	store *Store
-	log   *slog.Logger
+	store  *Store
+	ledger *bounds.Ledger
+	log    *slog.Logger
 }
 
 // Clone is part of the interface of credentials.
 func (c *serverCredentials) Clone() credentials.TransportCredentials {
-	return &serverCredentials{TransportCredentials: c.TransportCredentials.Clone(), store: c.store, log: c.log}
+	return &serverCredentials{TransportCredentials: c.TransportCredentials.Clone(), store: c.store, ledger: c.ledger, log: c.log}
 }
 
 // ServerHandshake verifies the client and remembers who it is.
@@ -59,7 +64,7 @@ func (c *serverCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 	secured := tls.Server(conn, material.serverConfig())
 
 	if err := secured.HandshakeContext(ctx); err != nil {
-		if !errors.Is(err, io.EOF) {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 			c.log.Info("handshake failed", "remote", conn.RemoteAddr(), "error", err)
 			linger(conn)
 		}
@@ -67,15 +72,42 @@ func (c *serverCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 		return nil, nil, fmt.Errorf("handshake: %w", err)
 	}
 
+	if place, ok := conn.(*waitingConn); ok {
+		place.known()
+	}
+
 	info := &caller.AuthInfo{Caller: caller.FromChain(secured.ConnectionState().PeerCertificates), Local: conn.LocalAddr()}
 	info.State = secured.ConnectionState()
 	info.SecurityLevel = credentials.PrivacyAndIntegrity
+
+	account, err := c.ledger.Connect(info.Caller.Key(conn.RemoteAddr()), info.Caller.Gateway())
+	if err != nil {
+		c.log.Info("connection refused", "remote", conn.RemoteAddr(), "error", err)
+
+		return nil, nil, err
+	}
+
+	info.Account = account
 
 	trust := &trust{store: c.store, caller: info.Caller}
 	trust.serial.Store(serial)
 	info.Check = trust.check
 
-	return secured, info, nil
+	return &countedConn{Conn: secured, end: sync.OnceFunc(account.Disconnect)}, info, nil
+}
+
+// countedConn is a connection in the ledger.
+type countedConn struct {
+	net.Conn
+
+	end func()
+}
+
+// Close ends the connection and its count.
+func (c *countedConn) Close() error {
+	defer c.end()
+
+	return c.Conn.Close()
 }
 
 // linger keeps a refused connection until the client has read the alert. With TLS 1.3 the client believes that it is

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/dactyl-os/dactyl/services/gateway/internal/bounds"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/caller"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
@@ -23,6 +24,9 @@ const (
 	nodesKey     = "nodes"
 	nodeKey      = "node"
 	proxyFromKey = "proxyfrom"
+
+	// smallAnswer is about what a call costs beside its answer, in bytes.
+	smallAnswer = 16 << 10
 
 	// localPrefix begins the keys that daemons of one node use among themselves.
 	localPrefix = "dactyl-"
@@ -84,7 +88,14 @@ func (p *Proxy) Handle(_ any, stream grpc.ServerStream) error {
 		return err
 	}
 
-	call := &call{proxy: p, plan: plan, stream: stream, info: info, md: onward(md, plan.Roles)}
+	hand, err := info.Account.Enter(len(plan.Targets), plan.Method.Streaming)
+	if err != nil {
+		return err
+	}
+
+	defer hand.Leave()
+
+	call := &call{proxy: p, plan: plan, stream: stream, info: info, hand: hand, md: onward(md, plan.Roles)}
 
 	return call.serve(ctx)
 }
@@ -113,6 +124,7 @@ type call struct {
 	plan   route.Plan
 	stream grpc.ServerStream
 	info   *caller.AuthInfo
+	hand   *bounds.Call
 	md     metadata.MD
 }
 
@@ -124,7 +136,7 @@ func (c *call) serve(ctx context.Context) error {
 	}
 
 	// A stream may outlive the trust it began with, and the gateway does not wait for it when it stops.
-	ctx, done, err := c.proxy.sessions.enter(ctx, c.info.Check)
+	ctx, done, err := c.proxy.sessions.enter(ctx, c.info)
 	if err != nil {
 		return err
 	}
@@ -144,13 +156,37 @@ func (c *call) serve(ctx context.Context) error {
 	return err
 }
 
+// receive gives the next message of the caller; its bytes are in hand until the call ends or they are released.
 func (c *call) receive() (*raw.Frame, error) {
-	request := new(raw.Frame)
-
-	return request, c.stream.RecvMsg(request)
+	return raw.Receive(c.stream, c.plan.Method.Method, c.hand.Hold)
 }
 
-// target gives the connection to a target and the context to call it with; "" is this node.
+// request gives the only message of the caller.
+func (c *call) request() (*raw.Frame, error) {
+	request, err := c.receive()
+	if err != nil {
+		return nil, err
+	}
+
+	if err := raw.End(c.stream); err != nil {
+		request.Free()
+
+		return nil, err
+	}
+
+	return request, nil
+}
+
+// holdAnswer counts an answer that waits for its caller to read it. Small ones are counted with their call.
+func (c *call) holdAnswer(answer *raw.Frame) error {
+	if size := answer.Len(); size > smallAnswer {
+		return c.hand.Hold(size)
+	}
+
+	return nil
+}
+
+// target gives the connection to a target, until Done, and the context to call it with; "" is this node.
 func (c *call) target(ctx context.Context, target string, request *raw.Frame) (*upstream.Conn, context.Context, error) {
 	if target == "" || c.proxy.Self(target, c.info.Local) {
 		conn, err := c.local(request)
@@ -163,7 +199,7 @@ func (c *call) target(ctx context.Context, target string, request *raw.Frame) (*
 			"a worker has no certificate to call other nodes: use a control plane node as the endpoint to reach %s", target)
 	}
 
-	conn, err := c.proxy.Peers.Get(target)
+	conn, err := c.proxy.Peers.Get(ctx, target, c.info.Account)
 	md := c.md.Copy()
 	md[proxyFromKey] = []string{c.proxy.Name}
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/services/gateway/internal/caller"
 )
 
 // sessions are the open streams: they end when the gateway stops and when their caller is no longer trusted.
@@ -17,8 +20,9 @@ type sessions struct {
 }
 
 type session struct {
-	check func() error
-	end   context.CancelCauseFunc
+	who     *caller.AuthInfo
+	end     context.CancelCauseFunc
+	expires *time.Timer
 }
 
 // endedError is the cause of a stream that the gateway ended itself; its status goes to the caller.
@@ -28,7 +32,8 @@ func (e endedError) Error() string { return e.status.Error() }
 
 var errStopping = status.Error(codes.Unavailable, "the gateway of this node is restarting: open the stream again")
 
-func (s *sessions) enter(parent context.Context, check func() error) (context.Context, func(), error) {
+// enter opens a stream, which ends with its caller's certificate at the latest.
+func (s *sessions) enter(parent context.Context, who *caller.AuthInfo) (context.Context, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
@@ -37,20 +42,50 @@ func (s *sessions) enter(parent context.Context, check func() error) (context.Co
 	}
 
 	ctx, end := context.WithCancelCause(parent)
-	entry := &session{check: check, end: end}
+	entry := &session{who: who, end: end}
 	s.open[entry] = struct{}{}
+
+	if who.Caller.Certificate != nil {
+		entry.expires = time.AfterFunc(entry.remaining(), func() { s.expire(entry) })
+	}
 
 	return ctx, func() {
 		s.mu.Lock()
 		delete(s.open, entry)
+
+		if entry.expires != nil {
+			entry.expires.Stop()
+		}
+
 		s.mu.Unlock()
 		end(nil)
 	}, nil
 }
 
+// expire checks the caller when its certificate ends, and again if the clock was set back meanwhile.
+func (s *sessions) expire(entry *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if _, open := s.open[entry]; !open {
+		return
+	}
+
+	if err := entry.who.Check(); err != nil {
+		entry.end(endedError{status: err})
+	} else {
+		entry.expires.Reset(entry.remaining())
+	}
+}
+
+// remaining is the time until the caller's certificate has ended; it is good until its last second is over.
+func (s *session) remaining() time.Duration {
+	return max(time.Second, time.Until(s.who.Caller.Certificate.NotAfter)+time.Second)
+}
+
 // Recheck ends the streams of callers who would not be let in any more.
 func (p *Proxy) Recheck() {
-	p.sessions.each(func(entry *session) error { return entry.check() })
+	p.sessions.each(func(entry *session) error { return entry.who.Check() })
 }
 
 // StopStreams ends every stream and refuses new ones; unary calls go on.

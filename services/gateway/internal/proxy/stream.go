@@ -17,7 +17,7 @@ import (
 
 // download serves a call with one request and a stream of answers.
 func (c *call) download(ctx context.Context) error {
-	request, err := c.receive()
+	request, err := c.request()
 	if err != nil {
 		return err
 	}
@@ -48,9 +48,16 @@ func (c *call) follow(
 		return nil, err
 	}
 
+	defer conn.Done()
+
 	desc := &grpc.StreamDesc{StreamName: c.plan.Method.Short, ServerStreams: true}
 
-	stream, message, err := conn.Stream(ctx, desc, c.plan.Method.Name, request, c.plan.Method.Idempotent)
+	patience := newPatience(ctx, conn.Name())
+	stream, message, err := conn.Stream(patience.ctx, desc, c.plan.Method.Name, request, c.plan.Method.Idempotent)
+
+	patience.answered()
+
+	err = patience.explain(err, c.info.Local)
 	if err == nil && c.plan.Reach != route.Many {
 		err = c.passHeader(stream)
 	}
@@ -140,13 +147,15 @@ func (c *call) upload(ctx context.Context) error {
 		}
 	}
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 
 	conn, ctx, err := c.target(ctx, target, nil)
 	if err != nil {
 		return c.uploadFailed(target, err)
 	}
+
+	defer conn.Done()
 
 	desc := &grpc.StreamDesc{
 		StreamName: c.plan.Method.Short, ClientStreams: true, ServerStreams: c.plan.Method.ServerStreaming,
@@ -158,8 +167,8 @@ func (c *call) upload(ctx context.Context) error {
 	}
 
 	go func() {
-		if c.pump(stream) != nil {
-			cancel()
+		if err := c.pump(stream); err != nil {
+			cancel(err)
 		}
 	}()
 
@@ -171,6 +180,11 @@ func (c *call) upload(ctx context.Context) error {
 
 			if errors.Is(err, io.EOF) {
 				return nil
+			}
+
+			// What the caller did wrong is told as such, not as the end of the stream that follows from it.
+			if _, own := status.FromError(context.Cause(ctx)); own && ctx.Err() != nil {
+				err = context.Cause(ctx)
 			}
 
 			return c.uploadFailed(target, err)
@@ -198,8 +212,10 @@ func (c *call) pump(stream grpc.ClientStream) error {
 			return err
 		}
 
+		size := message.Len()
 		err = stream.SendMsg(message)
 		message.Free()
+		c.hand.Release(size)
 
 		// The answer tells why the other side takes no more.
 		if errors.Is(err, io.EOF) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -17,7 +16,7 @@ import (
 )
 
 func (c *call) unary(ctx context.Context) error {
-	request, err := c.receive()
+	request, err := c.request()
 	if err != nil {
 		return err
 	}
@@ -40,6 +39,10 @@ func (c *call) unary(ctx context.Context) error {
 
 	defer answer.Frame.Free()
 
+	if err := c.holdAnswer(answer.Frame); err != nil {
+		return err
+	}
+
 	return c.stream.SendMsg(answer.Frame)
 }
 
@@ -49,15 +52,19 @@ func (c *call) invoke(ctx context.Context, target string, request *raw.Frame) (u
 		return upstream.Answer{}, err
 	}
 
-	return conn.Invoke(ctx, c.plan.Method.Name, request, c.plan.Method.Idempotent)
+	defer conn.Done()
+
+	patience := newPatience(ctx, conn.Name())
+	defer patience.answered()
+
+	answer, err := conn.Invoke(patience.ctx, c.plan.Method.Name, request, c.plan.Method.Idempotent)
+
+	return answer, patience.explain(err, c.info.Local)
 }
 
 // merge asks every target and sends one answer with all their messages, each with its target's name. A target that
 // fails has a message that says so; the call itself succeeds.
 func (c *call) merge(ctx context.Context, request *raw.Frame) error {
-	ctx, cancel := early(ctx)
-	defer cancel()
-
 	targets := c.plan.Targets
 	parts := make([][]byte, len(targets))
 
@@ -89,6 +96,10 @@ func (c *call) part(ctx context.Context, target string, request *raw.Frame) []by
 	}
 
 	defer answer.Frame.Free()
+
+	if err := c.holdAnswer(answer.Frame); err != nil {
+		return wire.Element(wire.Failure(target, err))
+	}
 
 	data, release := answer.Frame.Bytes()
 	defer release()
@@ -125,22 +136,4 @@ func own(md metadata.MD) metadata.MD {
 	delete(md, "content-type")
 
 	return md
-}
-
-const (
-	// Targets are given up a little before the caller gives up, so that the answers of the others still arrive.
-	marginShare = 10
-	maxMargin   = 500 * time.Millisecond
-)
-
-// early gives a context that ends a little before ctx.
-func early(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return ctx, func() {}
-	}
-
-	margin := min(time.Until(deadline)/marginShare, maxMargin)
-
-	return context.WithDeadline(ctx, deadline.Add(-margin))
 }

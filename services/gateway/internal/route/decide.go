@@ -23,6 +23,9 @@ const (
 	Many
 )
 
+// MaxTargets bounds what one call asks of other nodes.
+const MaxTargets = 512
+
 // Call is everything about a call that its routing depends on.
 type Call struct {
 	Method string
@@ -60,7 +63,16 @@ func (t Table) Decide(call Call) (Plan, error) {
 		return plan, nil
 	}
 
-	return plan, plan.address(call)
+	if err := plan.address(call); err != nil {
+		return Plan{}, err
+	}
+
+	if len(plan.Targets) > MaxTargets {
+		return Plan{}, status.Errorf(codes.ResourceExhausted,
+			"%s to %d nodes: one call goes to at most %d, make several", call.Method, len(plan.Targets), MaxTargets)
+	}
+
+	return plan, nil
 }
 
 // Maintain gives the plan of a call on a node without configuration, where nobody has a certificate yet.

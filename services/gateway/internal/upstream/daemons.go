@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,10 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
@@ -84,23 +81,11 @@ func (d *Daemons) Close() {
 }
 
 func dialDaemon(name, socket string) (*Conn, error) {
-	cc, err := grpc.NewClient("passthrough:///"+name,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			var dialer net.Dialer
-
-			return dialer.DialContext(ctx, "unix", socket)
-		}),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			// A socket costs nothing to try, and callers are waiting.
-			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.6, MaxDelay: 100 * time.Millisecond},
-			MinConnectTimeout: daemonPatience,
-		}),
+	cc, err := dial.Socket(socket,
 		grpc.WithDefaultCallOptions(callOptions()...),
+		// The frames of a call made again are shared, and what is waited for is told: retry and waiter do both.
 		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithIdleTimeout(0),
-		grpc.WithSharedWriteBuffer(true),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 	)
@@ -191,7 +176,7 @@ const (
 func callOptions() []grpc.CallOption {
 	return []grpc.CallOption{
 		grpc.ForceCodecV2(raw.Codec{}),
-		grpc.MaxCallRecvMsgSize(MaxMessage),
-		grpc.MaxCallSendMsgSize(MaxMessage),
+		grpc.MaxCallRecvMsgSize(dial.MaxMessage),
+		grpc.MaxCallSendMsgSize(dial.MaxMessage),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -20,14 +21,20 @@ const (
 	DialTimeout = 5 * time.Second
 	// A gateway's listener outlives it, so it is back within its own start time.
 	peerPatience = 3 * time.Second
-	// Names come from callers, so the pool forgets: the least recently used beyond maxPeers.
-	maxPeers = 512
+	// Names come from callers, so the pool forgets what is not used.
+	unusedFor = time.Minute
 
 	peerKeepalive        = 10 * time.Second
 	peerKeepaliveTimeout = 5 * time.Second
 )
 
-// Peers are the connections to the gateways of other nodes.
+// Dialer is who asks for a connection: Dial waits for a place among those that are being made.
+type Dialer interface {
+	Dial(ctx context.Context) (release func(), err error)
+}
+
+// Peers are the connections to the gateways of other nodes. One that has calls on it is never closed; one that nobody has
+// used for a minute is, and one that leads nowhere at once.
 type Peers struct {
 	port    string
 	creds   func(host string) credentials.TransportCredentials
@@ -35,12 +42,17 @@ type Peers struct {
 
 	mu    sync.Mutex
 	conns map[string]*pooled
+	sweep *time.Timer
 }
 
+// pooled is a connection and who uses it.
 type pooled struct {
 	*Conn
 
-	used time.Time
+	users  int
+	unused time.Time
+	// dropped is out of the pool and closed after its last call.
+	dropped bool
 }
 
 // NewPeers connects to other nodes on the given port; creds makes the credentials that expect the named host.
@@ -52,15 +64,74 @@ func NewPeers(
 	return &Peers{port: port, creds: creds, resolve: resolve, conns: map[string]*pooled{}}
 }
 
-// Get gives the connection to a node by its address or name.
-func (p *Peers) Get(host string) (*Conn, error) {
+// Get gives the connection to a node by its address or name, until Conn.Done.
+func (p *Peers) Get(ctx context.Context, host string, who Dialer) (*Conn, error) {
+	if conn := p.take(host); conn != nil {
+		return conn, nil
+	}
+
+	waiting, cancel := context.WithTimeout(ctx, DialTimeout)
+	defer cancel()
+
+	release, err := who.Dial(waiting)
+	if err != nil {
+		return nil, status.Errorf(codes.ResourceExhausted, "node %s: too many connections to other nodes are being made: try again later", host)
+	}
+
+	conn, err := p.open(host)
+	if err != nil {
+		release()
+
+		return nil, err
+	}
+
+	go func() {
+		defer release()
+
+		settle(conn.cc)
+	}()
+
+	return conn.Conn, nil
+}
+
+// settle waits until a connection is made or given up.
+func settle(cc *grpc.ClientConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), DialTimeout)
+	defer cancel()
+
+	cc.Connect()
+
+	for state := cc.GetState(); state == connectivity.Idle || state == connectivity.Connecting; state = cc.GetState() {
+		if !cc.WaitForStateChange(ctx, state) {
+			return
+		}
+	}
+}
+
+// take gives a connection that is in the pool.
+func (p *Peers) take(host string) *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	conn, ok := p.conns[host]
+	if !ok {
+		return nil
+	}
+
+	conn.users++
+
+	return conn.Conn
+}
+
+// open puts a connection into the pool unless somebody else was faster.
+func (p *Peers) open(host string) (*pooled, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
 	if conn, ok := p.conns[host]; ok {
-		conn.used = time.Now()
+		conn.users++
 
-		return conn.Conn, nil
+		return conn, nil
 	}
 
 	cc, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(host, p.port), p.options(host)...)
@@ -68,14 +139,73 @@ func (p *Peers) Get(host string) (*Conn, error) {
 		return nil, status.Errorf(codes.InvalidArgument, "node %q: %v", host, err)
 	}
 
-	conn := &Conn{name: host, cc: cc, patience: peerPatience, gone: func(err error) error {
+	conn := &pooled{users: 1}
+	conn.Conn = &Conn{name: "node " + host, cc: cc, patience: peerPatience, done: func() { p.put(host, conn) }, gone: func(err error) error {
 		return status.Errorf(codes.Unavailable, "node %s: %s", host, status.Convert(err).Message())
 	}}
+	p.conns[host] = conn
 
-	p.evict()
-	p.conns[host] = &pooled{Conn: conn, used: time.Now()}
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(unusedFor, p.forget)
+	}
 
 	return conn, nil
+}
+
+// put ends one use of a connection.
+func (p *Peers) put(host string, conn *pooled) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	conn.users--
+	conn.unused = time.Now()
+
+	if conn.users > 0 {
+		return
+	}
+
+	if state := conn.cc.GetState(); conn.dropped || state == connectivity.TransientFailure || state == connectivity.Connecting {
+		p.drop(host, conn)
+	}
+}
+
+// drop takes a connection out of the pool and closes it after its last call.
+func (p *Peers) drop(host string, conn *pooled) {
+	if p.conns[host] == conn {
+		delete(p.conns, host)
+	}
+
+	conn.dropped = true
+
+	if conn.users == 0 {
+		_ = conn.cc.Close() //nolint:errcheck // nobody uses it
+	}
+}
+
+// forget drops what nobody has used for long, and comes again while there is anything.
+func (p *Peers) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	for host, conn := range p.conns {
+		if conn.users == 0 && time.Since(conn.unused) >= unusedFor {
+			p.drop(host, conn)
+		}
+	}
+
+	if p.sweep = nil; len(p.conns) > 0 {
+		p.sweep = time.AfterFunc(unusedFor/4, p.forget)
+	}
+}
+
+// Renew has every call from now on use a new connection, as after a change of certificates.
+func (p *Peers) Renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	for host, conn := range p.conns {
+		p.drop(host, conn)
+	}
 }
 
 // Close ends every connection.
@@ -88,23 +218,6 @@ func (p *Peers) Close() {
 	}
 
 	clear(p.conns)
-}
-
-func (p *Peers) evict() {
-	if len(p.conns) < maxPeers {
-		return
-	}
-
-	var oldest string
-
-	for host, conn := range p.conns {
-		if oldest == "" || conn.used.Before(p.conns[oldest].used) {
-			oldest = host
-		}
-	}
-
-	_ = p.conns[oldest].cc.Close() //nolint:errcheck // nobody has used it for long
-	delete(p.conns, oldest)
 }
 
 func (p *Peers) options(host string) []grpc.DialOption {
@@ -120,7 +233,6 @@ func (p *Peers) options(host string) []grpc.DialOption {
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 	}

@@ -14,9 +14,6 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
 )
 
-// MaxMessage bounds one message in either direction; the largest are machine configurations and resource lists.
-const MaxMessage = 32 << 20
-
 const (
 	firstPause = 2 * time.Millisecond
 	maxPause   = 100 * time.Millisecond
@@ -39,8 +36,20 @@ type Conn struct {
 	patience time.Duration
 	// await waits for the connection before each try; nil leaves it to gRPC, which fails when the first dial fails.
 	await func(ctx context.Context) error
+	// done ends one use; nil for connections that are kept.
+	done func()
 	// gone explains a call that the server took and did not answer.
 	gone func(err error) error
+}
+
+// Name is the daemon's, or "node" and the other node's.
+func (c *Conn) Name() string { return c.name }
+
+// Done ends the use of a connection that Get gave.
+func (c *Conn) Done() {
+	if c.done != nil {
+		c.done()
+	}
 }
 
 // Invoke makes a unary call. A broken connection is repaired and the call is made again when again allows it: the method

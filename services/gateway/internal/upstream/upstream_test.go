@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,6 +193,11 @@ func TestAnswerUnavailableIsNoBrokenConnection(t *testing.T) {
 	}
 }
 
+// free has a place for every connection.
+type free struct{}
+
+func (free) Dial(context.Context) (func(), error) { return func() {}, nil }
+
 func TestPeerThatIsDown(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -208,7 +214,7 @@ func TestPeerThatIsDown(t *testing.T) {
 		})
 	t.Cleanup(peers.Close)
 
-	conn, err := peers.Get("some-node")
+	conn, err := peers.Get(t.Context(), "some-node", free{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,5 +228,79 @@ func TestPeerThatIsDown(t *testing.T) {
 
 	if took := time.Since(begin); took > upstream.DialTimeout {
 		t.Errorf("took %s", took)
+	}
+}
+
+// TestPeersAreForgotten counts how often a node is looked up: once for each connection.
+func TestPeersAreForgotten(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	server := fake.NewOwner("networkd")
+
+	go func() { _ = server.Serve(listener) }()
+
+	t.Cleanup(server.Stop)
+
+	var lookups atomic.Int32
+
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	peers := upstream.NewPeers(port,
+		func(string) credentials.TransportCredentials { return insecure.NewCredentials() },
+		func(_ context.Context, host string) ([]netip.Addr, error) {
+			lookups.Add(1)
+
+			return []netip.Addr{netip.MustParseAddr(host)}, nil
+		})
+	t.Cleanup(peers.Close)
+
+	use := func(host string) error {
+		conn, err := peers.Get(t.Context(), host, free{})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		defer conn.Done()
+
+		return invoke(bounded(t, 10*time.Second), conn, false)
+	}
+
+	for range 2 {
+		if err := use("127.0.0.1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if got := lookups.Swap(0); got != 1 {
+		t.Errorf("two calls made %d connections", got)
+	}
+
+	// A call that goes on keeps its connection when the certificates change, the next one makes its own.
+	conn, err := peers.Get(t.Context(), "127.0.0.1", free{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	peers.Renew()
+
+	if err := invoke(bounded(t, 10*time.Second), conn, false); err != nil {
+		t.Errorf("a call on a connection that is to go: %v", err)
+	}
+
+	conn.Done()
+
+	if err := use("127.0.0.1"); err != nil || lookups.Swap(0) != 1 {
+		t.Errorf("after the change of certificates: %v", err)
+	}
+
+	// Nobody is there: what led nowhere is not kept and not tried again by itself.
+	if err := use("127.0.0.9"); err == nil {
+		t.Fatal("127.0.0.9 answers")
+	}
+
+	if got := upstream.Pooled(peers); got != 1 {
+		t.Errorf("%d connections are kept, want the one that is good", got)
 	}
 }
