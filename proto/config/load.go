@@ -51,6 +51,9 @@ func Parse(data []byte) (Tree, error) {
 // Documents are the documents' nodes, to be read only.
 func (t Tree) Documents() []*yaml.Node { return t.docs }
 
+// Bytes is the text that was parsed, to be read only.
+func (t Tree) Bytes() []byte { return t.data }
+
 // Load is the second half of Load.
 func (t Tree) Load() (*Config, error) { return t.load("") }
 

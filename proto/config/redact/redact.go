@@ -31,18 +31,18 @@ func Replace(data []byte, mask func(secret string) string) ([]byte, error) {
 		return nil, err
 	}
 
-	return replace(data, parsed, mask)
+	return replace(parsed, mask)
 }
 
 // Parsed is [Bytes] of a configuration that is known to load: the schema says what is secret, so a field it does not know would
 // be passed over.
-func Parsed(data []byte, parsed config.Tree) ([]byte, error) {
-	return replace(data, parsed, func(string) string { return Mask })
+func Parsed(parsed config.Tree) ([]byte, error) {
+	return replace(parsed, func(string) string { return Mask })
 }
 
 // replace changes the text where that is possible; else, as with aliases and folded text, the documents are written anew.
-func replace(data []byte, parsed config.Tree, mask func(secret string) string) ([]byte, error) {
-	edits := newEdits(data)
+func replace(parsed config.Tree, mask func(secret string) string) ([]byte, error) {
+	edits := newEdits(parsed.Bytes())
 
 	for _, doc := range parsed.Documents() {
 		secrets(doc, func(node *yaml.Node, t reflect.Type, kind string) {

@@ -67,7 +67,13 @@ func RedactConfig(r resource.Resource) (resource.Resource, error) {
 		return nil, fmt.Errorf("redact %s: not a machine configuration", r.Metadata().Type())
 	}
 
-	data, err := redact.Bytes(machineConfig.TypedSpec().Data)
+	parsed, err := config.Parse(machineConfig.TypedSpec().Data)
+	if err != nil {
+		return nil, fmt.Errorf("redact machine configuration: %w", err)
+	}
+
+	// Only what loads is published.
+	data, err := redact.Parsed(parsed)
 	if err != nil {
 		return nil, fmt.Errorf("redact machine configuration: %w", err)
 	}

@@ -301,10 +301,10 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\aservice\x18\x03 \x01(\tR\aservice\"\x10\n" +
 	"\x0eReportResponse\"\x10\n" +
 	"\x0eReleaseRequest\"\x11\n" +
-	"\x0fReleaseResponse2\xa4\x02\n" +
+	"\x0fReleaseResponse2\xaf\x02\n" +
 	"\vInitService\x12T\n" +
-	"\aPublish\x12\x1e.dactyl.init.v1.PublishRequest\x1a\x1f.dactyl.init.v1.PublishResponse\"\b\x8a\xb5\x18\x04init\x12]\n" +
-	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\x14\x8a\xb5\x18\x04init\xa2\xb5\x18\x05etcdd\x90\x02\x02\x12`\n" +
+	"\aPublish\x12\x1e.dactyl.init.v1.PublishRequest\x1a\x1f.dactyl.init.v1.PublishResponse\"\b\x8a\xb5\x18\x04init\x12h\n" +
+	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\x1f\x8a\xb5\x18\x04init\xa2\xb5\x18\aconfigd\xa2\xb5\x18\x05etcdd\x90\x02\x02\x12`\n" +
 	"\aRelease\x12\x1e.dactyl.init.v1.ReleaseRequest\x1a\x1f.dactyl.init.v1.ReleaseResponse\"\x14\x8a\xb5\x18\x04init\xa2\xb5\x18\x05diskd\x90\x02\x02B?Z=github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1;initv1b\x06proto3"
 
 var (
