@@ -34,7 +34,7 @@ func New(env *daemon.Env) error {
 
 	machine.RegisterMachineServiceServer(env.Server(), &service.Machine{Local: env.Local(), State: env.State, Now: time.Now})
 
-	security := &service.Security{Local: env.Local(), Log: env.Log, Now: time.Now}
+	security := &service.Security{Local: env.Local(), State: env.State, Laptop: env.Alone(), Log: env.Log, Now: time.Now}
 
 	if listener, ok := env.Listener("tcp:50001"); ok {
 		env.Go("signing", func(ctx context.Context) error { return security.Serve(ctx, listener) })

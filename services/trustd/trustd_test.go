@@ -261,7 +261,7 @@ func TestControlPlane(t *testing.T) {
 func TestWorker(t *testing.T) {
 	t.Parallel()
 
-	nodes := lan(t, 3)
+	nodes := lan(t, 4)
 	controlPlane, worker := configs(t)
 
 	cp := kittest.Start(t, pkg, kittest.Options{Config: text(t, controlPlane), NS: nodes[0], Env: []string{"DACTYL_HOSTNAME=cp-1"}})
@@ -286,6 +286,19 @@ func TestWorker(t *testing.T) {
 		if _, err := safe.StateGetByID[*secrets.TrustdCerts](t.Context(), st, id); !state.IsNotFoundError(err) {
 			t.Errorf("a worker has %s certificates: %v", id, err)
 		}
+	}
+
+	// A generated configuration gives workers the names of the control plane too: they are left out, and the rest is signed.
+	section(worker, "machine")["certSANs"] = []any{"10.5.0.2", "worker.example.org"}
+	more := kittest.Start(t, pkg, kittest.Options{Config: text(t, worker), NS: nodes[3], Env: []string{"DACTYL_HOSTNAME=worker-3"}})
+	less := await(t, states(t, more), secrets.APIID, "the certificate of a worker with names of the control plane", hasServer).TypedSpec()
+
+	if shown := verify(t, root.IssuingCA.Crt, less.Server, "sslserver"); strings.Contains(shown, "10.5.0.2") {
+		t.Errorf("a worker may stand in for the control plane:\n%s", shown)
+	}
+
+	if !strings.Contains(more.Log(), `\"10.5.0.2\" belongs to this control plane`) {
+		t.Error("the worker does not tell why")
 	}
 
 	// A worker with a wrong token is told so, and keeps trying.

@@ -15,6 +15,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
@@ -26,7 +27,11 @@ import (
 // API keeps the gateway's certificates. A control plane signs them itself, a
 // worker has its server certificate signed by a control plane and has no client
 // certificate: it passes no calls on.
-type API struct{ Env }
+type API struct {
+	Env
+
+	refused string // what was said last of a refusal that did not keep it from a certificate
+}
 
 // Name is the owner of the outputs.
 func (*API) Name() string { return "trustd.API" }
@@ -97,34 +102,65 @@ func (ctrl *API) certificates(
 
 	certs.AcceptedCAs = root.AcceptedCAs
 
-	var signer Signer = local{authority}
-
-	if !authority.CanIssue() {
-		endpoints, err := controlPlanes(ctx, r)
-		if err != nil {
-			return certs, err
-		}
-
-		signer = &remote.Signer{Token: root.Token, Accepted: root.AcceptedCAs, Endpoints: endpoints, Log: ctrl.Log}
-	}
-
-	server := plan.Want{Request: spec.APIServer(sans), Issuer: authority.Cert, Accepted: accepted}
-	serverErr := ctrl.ensure(ctx, "of the API", server, signer, &certs.Server)
-
 	if !authority.CanIssue() {
 		certs.Client = nil
 
-		return certs, serverErr
+		return certs, ctrl.ask(ctx, r, root, sans, authority.Cert, accepted, &certs.Server)
 	}
 
+	server := plan.Want{Request: spec.APIServer(sans), Issuer: authority.Cert, Accepted: accepted}
 	client := plan.Want{Request: spec.APIClient(sans), Issuer: authority.Cert, Accepted: accepted}
 
-	return certs, errors.Join(serverErr, ctrl.ensure(ctx, "of the gateway as a client", client, signer, &certs.Client))
+	return certs, errors.Join(
+		ctrl.ensure(ctx, "of the API", server, local{authority}, &certs.Server),
+		ctrl.ensure(ctx, "of the gateway as a client", client, local{authority}, &certs.Client))
 }
 
-// controlPlanes are the hosts to ask for a signature: the members that are
-// control planes, then the control plane endpoint, without this machine.
-func controlPlanes(ctx context.Context, r controller.Reader) ([]string, error) {
+// ask has the certificate signed by a control plane. One that refuses names of machine.certSANs, as those of the control plane,
+// which a generated configuration of a worker has too, is asked again without them: the worker's own do.
+func (ctrl *API) ask(
+	ctx context.Context, r controller.Reader, root *secrets.OSRootSpec, sans secrets.CertSANSpec,
+	issuer *x509.Certificate, accepted []*x509.Certificate, server **respki.CertificateAndKey,
+) error {
+	own := ownAddresses(ctx, r)
+
+	endpoints, err := controlPlanes(ctx, r, own)
+	if err != nil {
+		return err
+	}
+
+	signer := &remote.Signer{Token: root.Token, Accepted: root.AcceptedCAs, Endpoints: endpoints, Log: ctrl.Log}
+	want := plan.Want{Request: spec.Worker(sans), Issuer: issuer, Accepted: accepted}
+
+	err = ctrl.ensure(ctx, "of the API", want, signer, server)
+	if !errors.Is(err, remote.ErrRefused) {
+		return err
+	}
+
+	less := want
+	less.Request = spec.Worker(spec.Without(sans,
+		func(addr netip.Addr) bool {
+			return slices.Contains(root.CertSANIPs, addr) && !slices.Contains(own, addr)
+		},
+		func(name string) bool { return slices.Contains(root.CertSANDNSNames, name) && name != sans.FQDN }))
+
+	if slices.Equal(less.Request.IPs, want.Request.IPs) && slices.Equal(less.Request.DNSNames, want.Request.DNSNames) {
+		return err
+	}
+
+	if lessErr := ctrl.ensure(ctx, "of the API", less, signer, server); lessErr != nil {
+		return lessErr
+	}
+
+	if words := err.Error(); words != ctrl.refused {
+		ctrl.refused = words
+		ctrl.Log.Warn("the certificate is without the names of machine.certSANs", "error", err)
+	}
+
+	return nil
+}
+
+func ownAddresses(ctx context.Context, r controller.Reader) []netip.Addr {
 	var own []netip.Addr
 
 	if stored := known[*network.NodeAddress](ctx, r, network.NodeAddressCurrentID); stored != nil {
@@ -133,6 +169,12 @@ func controlPlanes(ctx context.Context, r controller.Reader) ([]string, error) {
 		}
 	}
 
+	return own
+}
+
+// controlPlanes are the hosts to ask for a signature: the members that are
+// control planes, then the control plane endpoint, without this machine.
+func controlPlanes(ctx context.Context, r controller.Reader, own []netip.Addr) ([]string, error) {
 	machine, err := machineConfig(ctx, r)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
@@ -32,6 +33,9 @@ const (
 	// stagger is when the next endpoint is asked as well.
 	stagger = 300 * time.Millisecond
 )
+
+// ErrRefused marks the answer of a control plane that does not sign what it was asked for.
+var ErrRefused = errors.New("refused")
 
 // Signer asks control planes for signatures.
 type Signer struct {
@@ -154,6 +158,10 @@ func explain(err error) error {
 	message := s.Message()
 	if _, cause, wrapped := strings.Cut(message, `desc = "transport: `); wrapped {
 		message = strings.TrimSuffix(cause, `"`)
+	}
+
+	if s.Code() == codes.PermissionDenied {
+		return fmt.Errorf("%w: %s", ErrRefused, message)
 	}
 
 	return fmt.Errorf("%s (%s)", message, s.Code())

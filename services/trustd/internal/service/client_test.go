@@ -10,7 +10,6 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/config/clientconfig"
 	"github.com/dactyl-os/dactyl/proto/machine"
-	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/service"
@@ -20,13 +19,6 @@ func TestGenerateClientConfiguration(t *testing.T) {
 	t.Parallel()
 
 	st, root := controlPlane(t)
-
-	stored := configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID)
-	stored.TypedSpec().Data = []byte("version: v1alpha1\nmachine:\n  type: controlplane\ncluster:\n  clusterName: forge\n")
-
-	if err := st.Create(t.Context(), stored); err != nil {
-		t.Fatal(err)
-	}
 
 	now := time.Now()
 	server := &service.Machine{Local: st, State: st, Now: func() time.Time { return now }}

@@ -5,9 +5,6 @@ package service
 import (
 	"context"
 	"crypto/subtle"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -26,16 +23,17 @@ import (
 	"github.com/dactyl-os/dactyl/services/trustd/internal/remote"
 )
 
-// maxNames bounds what one certificate may hold.
-const maxNames = 256
-
 // Security signs server certificates of workers that know the machine token.
 type Security struct {
 	securityapi.UnimplementedSecurityServiceServer
 
 	Local state.State
-	Log   *slog.Logger
-	Now   func() time.Time
+	// State is the node's: its members and its configuration tell what is not a worker's.
+	State state.State
+	// Laptop lets in callers on this machine, whose address says nothing.
+	Laptop bool
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
 // Certificate signs the request's key and names as a server certificate.
@@ -54,8 +52,21 @@ func (s *Security) Certificate(ctx context.Context, request *securityapi.Certifi
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 
-	from, reached := ends(ctx)
-	if err := CheckRequest(csr, reached); err != nil {
+	from := source(ctx)
+
+	others, err := s.others(ctx, from)
+	if err != nil {
+		return nil, status.Errorf(codes.Unavailable, "what is not the caller's is not known yet: %v", err)
+	}
+
+	claimed := from
+	if s.Laptop && from.IsLoopback() {
+		claimed = netip.Addr{}
+	}
+
+	if err := CheckRequest(csr, claimed, others); err != nil {
+		s.Log.Warn("a worker's request is refused", "peer", from, "for", csr.Subject.CommonName, "error", err)
+
 		return nil, status.Error(codes.PermissionDenied, err.Error())
 	}
 
@@ -79,29 +90,6 @@ func (s *Security) Certificate(ctx context.Context, request *securityapi.Certifi
 	return &securityapi.CertificateResponse{Ca: accepted, Crt: crt}, nil
 }
 
-// CheckRequest is the rule for what a worker may ask for. The address at which
-// it reached this control plane is never its own: with a certificate for it,
-// it could stand in for the control plane. Roles in the request are not
-// refused, as some clients send them, but left out of the certificate.
-func CheckRequest(csr *x509.CertificateRequest, reached netip.Addr) error {
-	if len(csr.IPAddresses)+len(csr.DNSNames) == 0 {
-		return errors.New("the request names no address and no name: a server certificate needs one")
-	}
-
-	if n := len(csr.IPAddresses) + len(csr.DNSNames); n > maxNames {
-		return fmt.Errorf("the request has %d addresses and names, %d at most", n, maxNames)
-	}
-
-	for _, ip := range csr.IPAddresses {
-		addr, ok := netip.AddrFromSlice(ip)
-		if ok && addr.Unmap() == reached && !reached.IsLoopback() {
-			return fmt.Errorf("the address %s is this control plane's own", reached)
-		}
-	}
-
-	return nil
-}
-
 func checkToken(ctx context.Context, want string) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	given := md.Get(remote.TokenKey)
@@ -118,24 +106,15 @@ func checkToken(ctx context.Context, want string) error {
 	return nil
 }
 
-// ends gives the peer's address and the one at which it reached this machine.
-func ends(ctx context.Context) (from, reached netip.Addr) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return from, reached
-	}
-
-	if addr, err := netip.ParseAddrPort(p.Addr.String()); err == nil {
-		from = addr.Addr().Unmap()
-	}
-
-	if p.LocalAddr != nil {
-		if addr, err := netip.ParseAddrPort(p.LocalAddr.String()); err == nil {
-			reached = addr.Addr().Unmap()
+// source gives the caller's address; one that has none is nobody's, and so in no request.
+func source(ctx context.Context) netip.Addr {
+	if p, ok := peer.FromContext(ctx); ok {
+		if addr, err := netip.ParseAddrPort(p.Addr.String()); err == nil {
+			return addr.Addr().Unmap().WithZone("")
 		}
 	}
 
-	return from, reached
+	return netip.IPv6Unspecified()
 }
 
 func osRoot(ctx context.Context, local state.State) (*secrets.OSRootSpec, error) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
 	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
@@ -19,6 +20,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/dactyl-os/dactyl/proto/resource/cluster"
+	configres "github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	securityapi "github.com/dactyl-os/dactyl/proto/security"
@@ -31,6 +35,18 @@ import (
 const token = "abcdef.0123456789abcdef"
 
 var loopback = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+
+const machineConfig = `version: v1alpha1
+machine:
+  type: controlplane
+  network:
+    interfaces:
+      - interface: eth0
+        vip: {ip: 10.5.0.100}
+cluster:
+  clusterName: forge
+  controlPlane: {endpoint: "https://api.example.org:6443"}
+`
 
 // controlPlane is a state as a control plane's trustd has it.
 func controlPlane(t *testing.T) (state.State, pki.Pair) {
@@ -63,15 +79,22 @@ func controlPlane(t *testing.T) (state.State, pki.Pair) {
 	certs := secrets.NewTrustdCerts(secrets.NamespaceName, secrets.TrustdID)
 	certs.TypedSpec().Server = &respki.CertificateAndKey{Crt: server.Crt, Key: server.Key}
 
-	for _, r := range []interface{}{osRoot, certs} {
-		switch r := r.(type) {
-		case *secrets.OSRoot:
-			err = st.Create(t.Context(), r)
-		case *secrets.TrustdCerts:
-			err = st.Create(t.Context(), r)
-		}
+	sans := secrets.NewCertSAN(secrets.NamespaceName, secrets.CertSANAPIID)
+	*sans.TypedSpec() = secrets.CertSANSpec{FQDN: "cp-1", DNSNames: []string{"cp-1", "localhost"}, IPs: []netip.Addr{netip.MustParseAddr("10.5.0.2")}}
 
-		if err != nil {
+	machine := configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID)
+	machine.TypedSpec().Data = []byte(machineConfig)
+
+	second := cluster.NewMember(cluster.NamespaceName, "cp-2")
+	*second.TypedSpec() = cluster.MemberSpec{
+		Hostname: "cp-2", MachineType: enums.MachineTypeControlPlane, Addresses: []netip.Addr{netip.MustParseAddr("10.5.0.3"), netip.MustParseAddr("fd00::3")},
+	}
+
+	other := cluster.NewMember(cluster.NamespaceName, "worker-2")
+	*other.TypedSpec() = cluster.MemberSpec{Hostname: "worker-2", MachineType: enums.MachineTypeWorker, Addresses: []netip.Addr{netip.MustParseAddr("10.5.0.6")}}
+
+	for _, r := range []resource.Resource{osRoot, certs, sans, machine, second, other} {
+		if err := st.Create(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,7 +113,7 @@ func serve(t *testing.T, st state.State) string {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	security := &service.Security{Local: st, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now}
+	security := &service.Security{Local: st, State: st, Laptop: true, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now}
 
 	go func() { done <- security.Serve(ctx, listener) }()
 
@@ -162,6 +185,18 @@ func TestRefusals(t *testing.T) {
 		{"nobody there", signer("127.0.0.1:1", root, token), worker},
 		{"no endpoint", &remote.Signer{}, worker},
 		{"no names", signer(endpoint, root, token), pki.Request{CommonName: "worker-1"}},
+		{"its control plane", signer(endpoint, root, token), names("cp-1")},
+		{"its address", signer(endpoint, root, token), addresses("10.5.0.5", "10.5.0.2")},
+		{"another control plane", signer(endpoint, root, token), names("worker-1", "CP-2.")},
+		{"another's address", signer(endpoint, root, token), addresses("10.5.0.5", "fd00::3")},
+		{"mapped", signer(endpoint, root, token), addresses("::ffff:10.5.0.3")},
+		{"the endpoint", signer(endpoint, root, token), names("api.example.org")},
+		{"as its common name", signer(endpoint, root, token), pki.Request{CommonName: "api.example.org", DNSNames: []string{"worker-1"}}},
+		{"the endpoint and more", signer(endpoint, root, token), names("*.example.org")},
+		{"the shared address", signer(endpoint, root, token), addresses("10.5.0.100")},
+		{"another worker's address", signer(endpoint, root, token), addresses("10.5.0.6")},
+		{"localhost", signer(endpoint, root, token), names("a.localhost")},
+		{"loopback", signer(endpoint, root, token), addresses("127.0.0.1")},
 	} {
 		_, err := test.signer.Issue(t.Context(), test.request, time.Now())
 		if err == nil {
@@ -175,6 +210,17 @@ func TestRefusals(t *testing.T) {
 	}
 
 	kittest.Golden(t, "refusals.golden", []byte(strings.Join(lines, "\n")+"\n"))
+}
+
+func names(list ...string) pki.Request { return pki.Request{CommonName: "worker-1", DNSNames: list} }
+
+func addresses(list ...string) pki.Request {
+	request := pki.Request{CommonName: "worker-1"}
+	for _, text := range list {
+		request.IPs = append(request.IPs, netip.MustParseAddr(text))
+	}
+
+	return request
 }
 
 func TestCallWithoutToken(t *testing.T) {
@@ -243,17 +289,26 @@ func TestWorkerDoesNotSign(t *testing.T) {
 func TestCheckRequest(t *testing.T) {
 	t.Parallel()
 
+	others := service.Others{
+		ControlPlane: []service.Host{{Name: "10.5.0.2", Whose: "this control plane"}},
+		Workers:      map[netip.Addr]string{netip.MustParseAddr("10.5.0.6"): "worker-2"},
+	}
+
 	for _, test := range []struct {
-		name, reached, want string
-		ips                 []netip.Addr
+		name, from, want string
+		request          pki.Request
 	}{
-		{"own address", "10.5.0.2", "", []netip.Addr{netip.MustParseAddr("10.5.0.5")}},
-		{"the control plane's", "10.5.0.2", "the address 10.5.0.2 is this control plane's own", []netip.Addr{netip.MustParseAddr("10.5.0.5"), netip.MustParseAddr("10.5.0.2")}},
-		{"through loopback", "127.0.0.1", "", loopback},
-		{"nothing", "10.5.0.2", "the request names no address and no name: a server certificate needs one", nil},
-		{"too many", "10.5.0.2", "the request has 300 addresses and names, 256 at most", make300()},
+		{"own address", "10.5.0.5", "", addresses("10.5.0.5")},
+		{"several of them", "fd00::5", "", addresses("10.5.0.5", "10.6.0.5", "fd00::5")},
+		{"not its own", "10.5.0.5", "does not name 10.5.0.5, the address that it comes from", addresses("10.5.0.7")},
+		{"names only", "10.5.0.5", "does not name 10.5.0.5", names("worker-1")},
+		{"one that is not known", "::", "does not name ::", addresses("10.5.0.5")},
+		{"the control plane's too", "10.5.0.5", `"10.5.0.2" belongs to this control plane`, addresses("10.5.0.5", "10.5.0.2")},
+		{"another's too", "10.5.0.5", "10.5.0.6 belongs to the member worker-2", addresses("10.5.0.5", "10.5.0.6")},
+		{"nothing", "10.5.0.5", "names no address and no name", names()},
+		{"too many", "10.5.0.5", "the request has 300 addresses and names, 256 at most", pki.Request{IPs: make300()}},
 	} {
-		csrPEM, _, err := pki.NewCSR(pki.Request{CommonName: "worker", IPs: test.ips})
+		csrPEM, _, err := pki.NewCSR(test.request)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,13 +319,28 @@ func TestCheckRequest(t *testing.T) {
 		}
 
 		var got string
-		if err := service.CheckRequest(csr, netip.MustParseAddr(test.reached)); err != nil {
+		if err := service.CheckRequest(csr, netip.MustParseAddr(test.from), others); err != nil {
 			got = err.Error()
 		}
 
-		if got != test.want {
+		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+// TestNothingIsSignedInTheDark: a control plane that cannot ask who is a member does not sign.
+func TestNothingIsSignedInTheDark(t *testing.T) {
+	t.Parallel()
+
+	st, root := controlPlane(t)
+	if err := st.Destroy(t.Context(), configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID).Metadata()); err != nil {
+		t.Fatal(err)
+	}
+
+	_, err := signer(serve(t, st), root, token).Issue(t.Context(), names("worker-1"), time.Now())
+	if err == nil || !strings.Contains(err.Error(), "not known yet") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -1,12 +1,30 @@
 package spec
 
 import (
+	"net/netip"
+	"slices"
+
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 )
 
 // APIServer is what the gateway shows to its callers.
 func APIServer(sans secrets.CertSANSpec) pki.Request { return server(sans, pki.Server, pki.Ed25519) }
+
+// Worker is what a worker may ask of that: what every machine has is not signed for it.
+func Worker(sans secrets.CertSANSpec) pki.Request {
+	return APIServer(Without(sans, func(addr netip.Addr) bool {
+		return addr.IsLoopback() || addr.IsLinkLocalUnicast()
+	}, func(name string) bool { return name == "localhost" }))
+}
+
+// Without leaves addresses and names out.
+func Without(sans secrets.CertSANSpec, addr func(netip.Addr) bool, name func(string) bool) secrets.CertSANSpec {
+	sans.IPs = slices.DeleteFunc(slices.Clone(sans.IPs), addr)
+	sans.DNSNames = slices.DeleteFunc(slices.Clone(sans.DNSNames), name)
+
+	return sans
+}
 
 // APIClient is what the gateway of a control plane shows to other gateways.
 func APIClient(sans secrets.CertSANSpec) pki.Request {

@@ -144,6 +144,27 @@ func SANs(root secrets.OSRootSpec, hostname, domain string, addresses []netip.Ad
 	return sans
 }
 
+// VIPs are the addresses that control planes share.
+func VIPs(c *config.Config) []string {
+	var vips []string
+
+	add := func(vip *config.DeviceVIPConfig) {
+		if vip != nil {
+			vips = append(vips, vip.IP)
+		}
+	}
+
+	for _, device := range c.Network().Interfaces {
+		add(device.VIP)
+
+		for _, vlan := range device.Vlans {
+			add(vlan.VIP)
+		}
+	}
+
+	return vips
+}
+
 // ClusterEndpoint is the host of the control plane endpoint, a name or an address.
 func ClusterEndpoint(c *config.Config) string { return endpoint(c).Hostname() }
 
