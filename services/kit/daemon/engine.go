@@ -3,13 +3,15 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
 	"go.uber.org/zap"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/controller/runtime"
+	"github.com/cosi-project/runtime/pkg/state"
 
+	"github.com/dactyl-os/dactyl/services/kit/internal/memo"
 	"github.com/dactyl-os/dactyl/services/kit/internal/zapslog"
 )
 
@@ -17,6 +19,10 @@ import (
 type engine struct {
 	env     *Env
 	runtime *runtime.Runtime
+	parsed  memo.Memo
+
+	mu      sync.Mutex
+	running []controller.Runtime
 }
 
 func (e *engine) get() (*runtime.Runtime, error) {
@@ -24,9 +30,15 @@ func (e *engine) get() (*runtime.Runtime, error) {
 		return e.runtime, nil
 	}
 
+	// Types of other daemons are read from what their watches told.
+	st := e.env.State
+	if e.env.router != nil {
+		st = state.WrapCore(e.env.router.Cached(e.env.Patience, e.wake))
+	}
+
 	var err error
 
-	e.runtime, err = runtime.NewRuntime(e.env.State, zapslog.New(e.env.Log))
+	e.runtime, err = runtime.NewRuntime(st, zapslog.New(e.env.Log))
 	if err != nil {
 		return nil, fmt.Errorf("make controller runtime: %w", err)
 	}
@@ -44,20 +56,7 @@ func (e *engine) register(c controller.Controller) error {
 		return err
 	}
 
-	return rt.RegisterController(&observed{c, e.env.settle.hold()})
-}
-
-func (e *engine) registerQ(c controller.QController) error {
-	if err := e.check(c.Name(), c.Settings().Outputs); err != nil {
-		return err
-	}
-
-	rt, err := e.get()
-	if err != nil {
-		return err
-	}
-
-	return rt.RegisterQController(c)
+	return rt.RegisterController(&observed{Controller: c, engine: e, firstPass: e.env.settle.hold()})
 }
 
 // check refuses outputs of other daemons: a type has one owner.
@@ -72,30 +71,62 @@ func (e *engine) check(name string, outputs []controller.Output) error {
 	return nil
 }
 
-// observed notices when a controller has been through its loop once: it comes back for its next event.
+// wake runs every controller again: an owner has told what one of them asked for in vain. When that is nothing, there is no
+// event of it.
+func (e *engine) wake() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	for _, rt := range e.running {
+		rt.QueueReconcile()
+	}
+}
+
+func (e *engine) started(rt controller.Runtime) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	e.running = append(e.running, rt)
+}
+
+// observed notices when a controller has been through its loop once: it says so, or comes back for its next event.
 type observed struct {
 	controller.Controller
 
+	engine    *engine
 	firstPass func()
+	known     sync.Once
 }
 
-// Run runs the controller.
+// Run runs the controller; cosi calls it again when it failed.
 func (o *observed) Run(ctx context.Context, rt controller.Runtime, log *zap.Logger) error {
-	return o.Controller.Run(ctx, &observedRuntime{Runtime: rt, firstPass: o.firstPass}, log)
+	o.known.Do(func() { o.engine.started(rt) })
+
+	return o.Controller.Run(ctx, &observedRuntime{Runtime: rt, Memo: &o.engine.parsed, firstPass: o.firstPass}, log)
 }
 
+// observedRuntime is what a controller works with; all of a daemon share what is parsed.
 type observedRuntime struct {
 	controller.Runtime
+	*memo.Memo
 
 	firstPass func()
-	asked     atomic.Int32
+	asked     bool // by the controller's own goroutine
 }
 
-// EventCh is asked for at the top of every controller's loop.
+// EventCh is asked for at the top of most controllers' loops.
 func (o *observedRuntime) EventCh() <-chan controller.ReconcileEvent {
-	if o.asked.Add(1) == 2 {
+	if o.asked {
 		o.firstPass()
 	}
 
+	o.asked = true
+
 	return o.Runtime.EventCh()
+}
+
+// ResetRestartBackoff is called at the end of a pass, also by controllers that ask for the channel once.
+func (o *observedRuntime) ResetRestartBackoff() {
+	o.firstPass()
+	o.Runtime.ResetRestartBackoff()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/dial"
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
+	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
 // Definition says who owns a resource type, who may read and who may write it, see Env.Define.
@@ -41,9 +42,13 @@ type Env struct {
 	ConfigFile string
 	// StopTimeout bounds the stop after SIGTERM (--stop-timeout).
 	StopTimeout time.Duration
+	// Patience is how long controllers wait for the owner of an input of another daemon that has told nothing yet, from their
+	// start on; afterwards such a read is a router.UnknownError until it has. Only for the constructor.
+	Patience time.Duration
 	// State reads and watches every daemon's resources: own types are local, others go to their owner's socket.
 	State state.State
 
+	router    *router.Router // nil when the daemon runs alone
 	server    *grpc.Server
 	states    *stateserver.Server
 	runtime   *engine
@@ -77,18 +82,16 @@ func (e *Env) Socket(owner string) string { return filepath.Join(e.RunDir, owner
 // Server is where the constructor registers the daemon's gRPC services.
 func (e *Env) Server() grpc.ServiceRegistrar { return e.server }
 
-// Controller registers a cosi controller; Run starts it. Inputs may be of any owner, outputs only of this daemon.
+// Controller registers a cosi controller; Run starts it. Inputs may be of any owner, outputs only of this daemon. Inputs of
+// other owners are read from what their watch told: no read waits for a daemon that hangs.
 func (e *Env) Controller(c controller.Controller) error { return e.runtime.register(c) }
-
-// QController registers a cosi queue controller.
-func (e *Env) QController(c controller.QController) error { return e.runtime.registerQ(c) }
 
 // Go runs a background task from the moment the daemon listens. The first task that returns an error stops the daemon
 // with it as the cause; a panic becomes an error with its stack; returning nil ends only the task.
 func (e *Env) Go(name string, task func(ctx context.Context) error) { e.tasks.add(name, task) }
 
 // Dial gives the connection to another daemon's socket, made once and shared. Calls wait for the owner to be there and
-// idempotent ones are sent again when it goes away.
+// idempotent ones are sent again when it goes away; when it was stopped or given up, they fail (dial.IsStopped).
 func (e *Env) Dial(owner string) (*grpc.ClientConn, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

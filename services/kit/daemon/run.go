@@ -24,6 +24,9 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
+// patience is Env.Patience unless a daemon asks for another: one that starts together with this one has told by then.
+const patience = 2 * time.Second
+
 // Main runs a daemon as a process and gives the exit code: flags from os.Args, SIGTERM and SIGINT stop it, the error is
 // printed once to stderr. 0 is an orderly stop, 1 a failure, 2 a wrong command line.
 func Main(name string, construct func(*Env) error) int {
@@ -99,6 +102,7 @@ func newEnv(name string, set settings, extra map[string]net.Listener, log *slog.
 		Root:        set.root,
 		ConfigFile:  set.configFile,
 		StopTimeout: set.stopTimeout,
+		Patience:    patience,
 		states:      stateserver.New(),
 		tasks:       &tasks{},
 		settle:      newSettle(),
@@ -117,7 +121,8 @@ func newEnv(name string, set settings, extra map[string]net.Listener, log *slog.
 	if env.Alone() {
 		env.State = state.WrapCore(router.Local(env.states.Store()))
 	} else {
-		env.State = state.WrapCore(router.New(name, env.states.Store(), env.dialPresent, router.WithTypes(lookup), router.WithLog(log)))
+		env.router = router.New(name, env.states.Store(), env.dialPresent, router.WithTypes(lookup), router.WithLog(log))
+		env.State = state.WrapCore(env.router)
 	}
 
 	return env

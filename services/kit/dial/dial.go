@@ -19,10 +19,6 @@ import (
 // MaxMessage bounds a message in both directions: the largest are machine configurations and lists of files.
 const MaxMessage = 32 << 20
 
-// Stopped ends the name of the empty file that init puts beside a daemon's socket while the daemon does not start by itself,
-// because it was stopped or given up: NAME.sock.stopped.
-const Stopped = ".stopped"
-
 // Socket makes a connection to a daemon's socket. It is opened by the first call.
 func Socket(path string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return grpc.NewClient("unix:"+path, append(Options(), opts...)...)
@@ -30,7 +26,11 @@ func Socket(path string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 
 // Options are what every connection to a daemon uses; the gateway adds a codec of its own.
 func Options() []grpc.DialOption {
+	register()
+
 	return []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(unaryStopped),
+		grpc.WithChainStreamInterceptor(streamStopped),
 		grpc.WithTransportCredentials(peercred.Client()),
 		grpc.WithAuthority("dactyl"),
 		grpc.WithDefaultServiceConfig(ServiceConfig()),
@@ -98,7 +98,7 @@ func serviceConfig(methods map[string]access.Method) string {
 	}
 
 	// The structure above always marshals.
-	text, _ := json.Marshal(map[string]any{"methodConfig": configs})
+	text, _ := json.Marshal(map[string]any{"methodConfig": configs, "loadBalancingConfig": balancing()})
 
 	return string(text)
 }

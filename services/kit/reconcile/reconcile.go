@@ -12,13 +12,13 @@ import (
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/siderolabs/gen/optional"
 
-	"github.com/dactyl-os/dactyl/proto/config"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
-// Each runs the step at the start and on every change of an input, until ctx ends or a step fails.
+// Each runs the step at the start and on every change of an input, until ctx ends or a step fails. A step that needs what its
+// owner has not told yet (router.IsUnknown) is run again when it has.
 func Each(ctx context.Context, r controller.Runtime, step func() error) error {
 	for {
 		select {
@@ -27,7 +27,8 @@ func Each(ctx context.Context, r controller.Runtime, step func() error) error {
 		case <-r.EventCh():
 		}
 
-		if err := step(); err != nil {
+		// What is not known yet comes with an event.
+		if err := step(); err != nil && !router.IsUnknown(err) {
 			return err
 		}
 
@@ -45,14 +46,14 @@ func Input(namespace resource.Namespace, typ resource.Type, id resource.ID) cont
 	return in
 }
 
-// Find gives nil when there is none, also when its owner does not run here.
+// Find gives nil when there is none; an error that says router.IsUnknown as long as its owner has not told.
 func Find[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id resource.ID) (T, error) {
 	var none T
 
 	found, err := safe.ReaderGetByID[T](ctx, r, id)
 
 	switch {
-	case state.IsNotFoundError(err) || router.IsNoOwner(err):
+	case state.IsNotFoundError(err):
 		return none, nil
 	case err != nil:
 		return none, fmt.Errorf("read %s %s: %w", none.ResourceDefinition().Type, id, err)
@@ -80,19 +81,4 @@ func MachineType(ctx context.Context, r controller.Reader) (*enums.MachineType, 
 	}
 
 	return &stored.TypedSpec().Value, nil
-}
-
-// MachineConfig gives the active machine configuration, nil as long as there is none.
-func MachineConfig(ctx context.Context, r controller.Reader) (*config.Config, error) {
-	stored, err := Find[*configres.MachineConfig](ctx, r, configres.ActiveID)
-	if stored == nil || err != nil {
-		return nil, err
-	}
-
-	parsed, err := config.Load(stored.TypedSpec().Data)
-	if err != nil {
-		return nil, fmt.Errorf("load machine configuration: %w", err)
-	}
-
-	return parsed, nil
 }

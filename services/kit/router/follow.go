@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -44,10 +43,12 @@ type follower struct {
 	bookmark state.Bookmark
 	// begun is set when the watcher has got its first contents.
 	begun bool
+	// contents tells readers of the view what is known of the owner.
+	contents *contents
 }
 
 func newFollower(s subscribe, out output, w wants, kind resource.Kind, o options) *follower {
-	return &follower{subscribe: s, out: out, wants: w, kind: kind, options: o, view: newView()}
+	return &follower{subscribe: s, out: out, wants: w, kind: kind, options: o, view: newView(), contents: newContents()}
 }
 
 // start opens the first subscription before it returns, and follows in the background.
@@ -139,6 +140,8 @@ func (f *follower) follow(ctx context.Context) (lasting bool, err error) {
 		err = f.subscribe(subCtx, begin, ch)
 	}
 
+	f.contents.tried(err)
+
 	if err != nil {
 		return false, err
 	}
@@ -158,102 +161,6 @@ func (f *follower) next() from {
 	default:
 		return from{bookmark: f.wants.bookmark, tail: f.wants.tail}
 	}
-}
-
-var errEnded = errors.New("watch ended")
-
-// consume hands the events of a subscription on until it breaks.
-func (f *follower) consume(ctx context.Context, begin from, ch <-chan []state.Event) error {
-	listing := begin.contents()
-	if !listing {
-		f.begun = true
-	}
-
-	var listed []resource.Resource
-
-	timer := time.NewTimer(f.options.grace)
-	defer timer.Stop()
-
-	if listing || !f.view.expecting() {
-		timer.Stop()
-	}
-
-	for {
-		select {
-		case <-ctx.Done():
-			return errEnded
-		case <-timer.C:
-			if !f.out(ctx, f.view.giveUp()) {
-				return errEnded
-			}
-		case events := <-ch:
-			var out []state.Event
-
-			for _, event := range events {
-				switch {
-				case event.Type == state.Errored:
-					f.out(ctx, out)
-
-					return event.Error
-				case listing && event.Type == state.Bootstrapped:
-					listing = false
-					out = append(out, f.bootstrapped(event, listed)...)
-					listed = nil
-
-					if f.view.expecting() {
-						timer.Reset(f.options.grace)
-					}
-				case listing && event.Type != state.Noop:
-					listed = append(listed, event.Resource)
-				default:
-					out = f.view.apply(out, event)
-				}
-
-				if event.Bookmark != nil && !listing {
-					f.bookmark = event.Bookmark
-				}
-			}
-
-			if !f.out(ctx, out) {
-				return errEnded
-			}
-		}
-	}
-}
-
-// bootstrapped compares a complete list with what the watcher knows.
-func (f *follower) bootstrapped(event state.Event, listed []resource.Resource) []state.Event {
-	if f.begun {
-		return f.view.replace(listed)
-	}
-
-	f.begun = true
-	events := f.view.replace(listed)
-
-	if !f.wants.contents {
-		events = nil
-	}
-
-	if f.wants.single {
-		if len(events) == 0 {
-			tombstone := resource.NewTombstone(resource.NewMetadata(f.kind.Namespace(), f.kind.Type(), event.Resource.Metadata().ID(), resource.VersionUndefined))
-
-			return []state.Event{{Type: state.Destroyed, Resource: tombstone, Bookmark: event.Bookmark}}
-		}
-
-		return events
-	}
-
-	for _, want := range []struct {
-		asked bool
-		typ   state.EventType
-	}{{f.wants.bootstrapped, state.Bootstrapped}, {f.wants.noop, state.Noop}} {
-		if want.asked {
-			events = append(events, state.Event{Type: want.typ, Resource: event.Resource, Bookmark: event.Bookmark})
-		}
-	}
-
-	return events
 }
 
 // permanent errors are a refusal, not an absence.

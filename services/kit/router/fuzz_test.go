@@ -284,7 +284,13 @@ func FuzzRoute(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, ns, typ, id string) {
 		st := router.New("testdaemon", namespaced.NewState(inmem.Build), func(string) (*grpc.ClientConn, error) { return nil, conn }, router.WithTypes(types))
-		_, err := st.Get(t.Context(), resource.NewMetadata(ns, typ, id, resource.VersionUndefined))
+		ptr := resource.NewMetadata(ns, typ, id, resource.VersionUndefined)
+
+		if _, err := st.Get(t.Context(), ptr); !state.IsNotFoundError(err) {
+			t.Errorf("type %q: get: %v", typ, err)
+		}
+
+		err := st.Destroy(t.Context(), ptr)
 
 		def, known := types(typ)
 		if foreign := known && def.Owner != "testdaemon"; foreign != router.IsNoOwner(err) {

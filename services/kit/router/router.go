@@ -18,14 +18,16 @@ import (
 	"github.com/cosi-project/runtime/api/v1alpha1"
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
 	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
 
+	"github.com/dactyl-os/dactyl/services/kit/dial"
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
 	"github.com/dactyl-os/dactyl/services/kit/peer"
 )
 
-// NoOwnerError says that a type's owner does not run on this node. At the RPC edge it is Unimplemented.
+// NoOwnerError says that what is to be written has its owner not on this node. At the RPC edge it is Unimplemented.
 type NoOwnerError struct {
 	Type  resource.Type
 	Owner string
@@ -80,18 +82,19 @@ func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } 
 func WithGrace(d time.Duration) Option { return func(o *options) { o.grace = d } }
 
 // New routes by resource type: types owned by self go to local, others to dial(owner); dial's error means that the owner
-// does not run here. Types nobody declared are local. A watch returns at once, also while its owner is away, and then
+// does not run here, so that the type is empty and cannot be written. Types nobody declared are local. A watch returns at once, also while its owner is away, and then
 // tells what is there as Created events, whether or not the caller asked for the contents. A write that breaks off with its
 // owner is Unavailable and not repeated: nobody knows whether it was stored.
-func New(self string, local state.CoreState, dial func(owner string) (*grpc.ClientConn, error), opts ...Option) state.CoreState {
-	return &router{self: self, local: Local(local), dial: dial, options: optionsOf(opts), clients: map[string]*remote{}}
+func New(self string, local state.CoreState, dial func(owner string) (*grpc.ClientConn, error), opts ...Option) *Router {
+	return &Router{self: self, local: Local(local), dial: dial, options: optionsOf(opts), clients: map[string]*remote{}}
 }
 
 // Local wraps a daemon's own store so that its watches survive bursts that the store's history does not hold: such a
 // watch lists again and delivers only differences.
 func Local(store state.CoreState) state.CoreState { return Resume(store, WithGrace(0)) }
 
-type router struct {
+// Router is one state over the daemons of a node.
+type Router struct {
 	options
 
 	local state.CoreState
@@ -114,7 +117,7 @@ func (r *remote) pick(skipUnmarshal bool) state.CoreState {
 }
 
 // owner gives the remote daemon of a type, or nil when the type is local.
-func (r *router) owner(typ resource.Type) (*remote, error) {
+func (r *Router) owner(typ resource.Type) (*remote, error) {
 	def, ok := r.lookup(typ)
 	if !ok || def.Owner == r.self {
 		return nil, nil //nolint:nilnil // nil is the local store
@@ -141,11 +144,11 @@ func (r *router) owner(typ resource.Type) (*remote, error) {
 	return c, nil
 }
 
-// Get a resource from its owner.
-func (r *router) Get(ctx context.Context, ptr resource.Pointer, opts ...state.GetOption) (resource.Resource, error) {
+// Get a resource from its owner; one whose owner is not on the node is not found.
+func (r *Router) Get(ctx context.Context, ptr resource.Pointer, opts ...state.GetOption) (resource.Resource, error) {
 	c, err := r.owner(ptr.Type())
 	if err != nil {
-		return nil, err
+		return nil, inmem.ErrNotFound(ptr)
 	}
 
 	if c == nil {
@@ -160,11 +163,11 @@ func (r *router) Get(ctx context.Context, ptr resource.Pointer, opts ...state.Ge
 	return c.pick(o.UnmarshalOptions.SkipProtobufUnmarshal).Get(ctx, ptr, opts...)
 }
 
-// List the resources of a type.
-func (r *router) List(ctx context.Context, kind resource.Kind, opts ...state.ListOption) (resource.List, error) {
+// List the resources of a type; it has none when its owner is not on the node.
+func (r *Router) List(ctx context.Context, kind resource.Kind, opts ...state.ListOption) (resource.List, error) {
 	c, err := r.owner(kind.Type())
 	if err != nil {
-		return resource.List{}, err
+		return resource.List{}, nil
 	}
 
 	if c == nil {
@@ -195,7 +198,7 @@ func relist(ctx context.Context, st state.CoreState, kind resource.Kind, opts []
 }
 
 // writer gives the state that stores a type.
-func (r *router) writer(typ resource.Type) (state.CoreState, error) {
+func (r *Router) writer(typ resource.Type) (state.CoreState, error) {
 	c, err := r.owner(typ)
 
 	switch {
@@ -209,7 +212,7 @@ func (r *router) writer(typ resource.Type) (state.CoreState, error) {
 }
 
 // Create a resource at its owner.
-func (r *router) Create(ctx context.Context, res resource.Resource, opts ...state.CreateOption) error {
+func (r *Router) Create(ctx context.Context, res resource.Resource, opts ...state.CreateOption) error {
 	st, err := r.writer(res.Metadata().Type())
 	if err != nil {
 		return err
@@ -219,7 +222,7 @@ func (r *router) Create(ctx context.Context, res resource.Resource, opts ...stat
 }
 
 // Update a resource at its owner; finalizers are the usual reason.
-func (r *router) Update(ctx context.Context, res resource.Resource, opts ...state.UpdateOption) error {
+func (r *Router) Update(ctx context.Context, res resource.Resource, opts ...state.UpdateOption) error {
 	st, err := r.writer(res.Metadata().Type())
 	if err != nil {
 		return err
@@ -229,7 +232,7 @@ func (r *router) Update(ctx context.Context, res resource.Resource, opts ...stat
 }
 
 // Destroy a resource at its owner.
-func (r *router) Destroy(ctx context.Context, ptr resource.Pointer, opts ...state.DestroyOption) error {
+func (r *Router) Destroy(ctx context.Context, ptr resource.Pointer, opts ...state.DestroyOption) error {
 	st, err := r.writer(ptr.Type())
 	if err != nil {
 		return err
@@ -266,7 +269,13 @@ func (c stateClient) Create(ctx context.Context, in *v1alpha1.CreateRequest, opt
 }
 
 func (c stateClient) Update(ctx context.Context, in *v1alpha1.UpdateRequest, opts ...grpc.CallOption) (*v1alpha1.UpdateResponse, error) {
-	return c.StateClient.Update(c.mark(ctx), in, opts...)
+	out, err := c.StateClient.Update(c.mark(ctx), in, opts...)
+	if dial.IsStopped(err) {
+		// Its own code means a conflict here, which writers try to solve again and again.
+		err = status.Error(codes.Unavailable, status.Convert(err).Message())
+	}
+
+	return out, err
 }
 
 func (c stateClient) Destroy(ctx context.Context, in *v1alpha1.DestroyRequest, opts ...grpc.CallOption) (*v1alpha1.DestroyResponse, error) {

@@ -65,7 +65,7 @@ func TestNamesTheOwnerThatIsNotHere(t *testing.T) {
 	d := kittest.Start(t, pkg, kittest.Options{})
 	st := routed(t, d)
 
-	_, err := st.List(t.Context(), kind(testdaemon.CopyType))
+	err := st.Create(t.Context(), testdaemon.NewItem(testdaemon.CopyType, "x", "1"))
 	if !router.IsNoOwner(err) || !strings.Contains(err.Error(), "is owned by hostd, which this node does not run") {
 		t.Errorf("got %v", err)
 	}

@@ -5,14 +5,17 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/resource/protobuf"
 	"github.com/cosi-project/runtime/pkg/state"
 )
 
-// view is what a watcher has been told so far.
+// view is what a watcher has been told so far. Its follower changes it, readers look at it meanwhile.
 type view struct {
+	mu    sync.RWMutex
 	known map[resource.ID]resource.Resource
 	// missing are known resources that a restarted owner has not published yet.
 	missing map[resource.ID]struct{}
@@ -22,11 +25,44 @@ func newView() *view {
 	return &view{known: map[resource.ID]resource.Resource{}, missing: map[resource.ID]struct{}{}}
 }
 
+// get gives a copy of a resource, nil when there is none.
+func (v *view) get(id resource.ID) resource.Resource {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+
+	if r := v.known[id]; r != nil {
+		return r.DeepCopy()
+	}
+
+	return nil
+}
+
+// list gives copies of the resources that match, by ID.
+func (v *view) list(o state.ListOptions) []resource.Resource {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+
+	var out []resource.Resource
+
+	for _, r := range v.known {
+		if o.IDQuery.Matches(*r.Metadata()) && o.LabelQueries.Matches(*r.Metadata().Labels()) {
+			out = append(out, r.DeepCopy())
+		}
+	}
+
+	slices.SortFunc(out, func(a, b resource.Resource) int { return strings.Compare(a.Metadata().ID(), b.Metadata().ID()) })
+
+	return out
+}
+
 // expecting tells whether resources are missing that may still come back.
 func (v *view) expecting() bool { return len(v.missing) > 0 }
 
 // apply takes one event of a running subscription and appends what the watcher is to be told.
 func (v *view) apply(out []state.Event, event state.Event) []state.Event {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+
 	if event.Resource == nil {
 		return append(out, event)
 	}
@@ -69,6 +105,9 @@ func appendDifference(out []state.Event, old resource.Resource, event state.Even
 // replace compares a complete list with what is known, and gives the difference. What is not in the list is missing: it
 // may come back until giveUp.
 func (v *view) replace(list []resource.Resource) []state.Event {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+
 	var out []state.Event
 
 	v.missing = make(map[resource.ID]struct{}, len(v.known))
@@ -95,6 +134,9 @@ func (v *view) replace(list []resource.Resource) []state.Event {
 
 // giveUp declares what is still missing destroyed.
 func (v *view) giveUp() []state.Event {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+
 	out := make([]state.Event, 0, len(v.missing))
 
 	for _, id := range slices.Sorted(maps.Keys(v.missing)) {

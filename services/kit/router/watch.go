@@ -8,7 +8,7 @@ import (
 )
 
 // Watch one resource, wherever it lives.
-func (r *router) Watch(ctx context.Context, ptr resource.Pointer, ch chan<- state.Event, opts ...state.WatchOption) error {
+func (r *Router) Watch(ctx context.Context, ptr resource.Pointer, ch chan<- state.Event, opts ...state.WatchOption) error {
 	if r.isLocal(ptr.Type()) {
 		return r.local.Watch(ctx, ptr, ch, opts...)
 	}
@@ -27,7 +27,7 @@ func (r *router) Watch(ctx context.Context, ptr resource.Pointer, ch chan<- stat
 }
 
 // WatchKind watches a type, one event at a time.
-func (r *router) WatchKind(ctx context.Context, kind resource.Kind, ch chan<- state.Event, opts ...state.WatchKindOption) error {
+func (r *Router) WatchKind(ctx context.Context, kind resource.Kind, ch chan<- state.Event, opts ...state.WatchKindOption) error {
 	if r.isLocal(kind.Type()) {
 		return r.local.WatchKind(ctx, kind, ch, opts...)
 	}
@@ -38,7 +38,7 @@ func (r *router) WatchKind(ctx context.Context, kind resource.Kind, ch chan<- st
 }
 
 // WatchKindAggregated watches a type, events in batches.
-func (r *router) WatchKindAggregated(ctx context.Context, kind resource.Kind, ch chan<- []state.Event, opts ...state.WatchKindOption) error {
+func (r *Router) WatchKindAggregated(ctx context.Context, kind resource.Kind, ch chan<- []state.Event, opts ...state.WatchKindOption) error {
 	if r.isLocal(kind.Type()) {
 		return r.local.WatchKindAggregated(ctx, kind, ch, opts...)
 	}
@@ -48,7 +48,7 @@ func (r *router) WatchKindAggregated(ctx context.Context, kind resource.Kind, ch
 	return nil
 }
 
-func (r *router) followKind(kind resource.Kind, out output, opts []state.WatchKindOption) *follower {
+func (r *Router) followKind(kind resource.Kind, out output, opts []state.WatchKindOption) *follower {
 	o := kindOptions(opts)
 
 	return newFollower(ofKind(r.connect(kind.Type(), o.UnmarshalOptions.SkipProtobufUnmarshal), kind, o), out, wants{
@@ -58,13 +58,13 @@ func (r *router) followKind(kind resource.Kind, out output, opts []state.WatchKi
 	}, kind, r.options)
 }
 
-func (r *router) isLocal(typ resource.Type) bool {
+func (r *Router) isLocal(typ resource.Type) bool {
 	def, ok := r.lookup(typ)
 
 	return !ok || def.Owner == r.self
 }
 
-func (r *router) connect(typ resource.Type, skipUnmarshal bool) func() (state.CoreState, error) {
+func (r *Router) connect(typ resource.Type, skipUnmarshal bool) func() (state.CoreState, error) {
 	return func() (state.CoreState, error) {
 		c, err := r.owner(typ)
 		if err != nil {

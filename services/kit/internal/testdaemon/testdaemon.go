@@ -22,6 +22,7 @@ import (
 	timeapi "github.com/dactyl-os/dactyl/proto/time"
 
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // Name is the daemon's name and the owner of its types. The others are daemons of a node, which alone may read: CopierName
@@ -39,6 +40,7 @@ const (
 	ItemType   = "Items.test.dactyl.dev"
 	SecretType = "Secrets.test.dactyl.dev"
 	CopyType   = "Copies.test.dactyl.dev"
+	PokeType   = "Pokes.test.dactyl.dev"
 )
 
 // ItemSpec is a value, its protobuf form and its YAML form.
@@ -67,7 +69,7 @@ func NewItem(typ, id, value string) *Item {
 
 // Register makes the types known to cosi; many times is fine.
 func Register() {
-	for _, typ := range []string{ItemType, SecretType, CopyType} {
+	for _, typ := range []string{ItemType, SecretType, CopyType, PokeType} {
 		_ = protobuf.RegisterDynamic[ItemSpec](typ, &Item{}) // an error says that it was registered before
 	}
 }
@@ -78,6 +80,7 @@ func Definitions() map[string]daemon.Definition {
 		ItemType:   {Owner: Name, Writers: []string{Writer}},
 		SecretType: {Owner: Name, Sensitive: true, Readers: []string{Reader}},
 		CopyType:   {Owner: CopierName},
+		PokeType:   {Owner: CopierName},
 	}
 }
 
@@ -204,33 +207,36 @@ func (f *filler) Run(ctx context.Context, rt controller.Runtime, _ *zap.Logger) 
 	}
 }
 
-// copier publishes a copy of each item of the other daemon.
+// copier publishes a copy of each item of the other daemon, and of each poke.
 type copier struct{}
 
 func (copier) Name() string { return "test.Copier" }
 func (copier) Inputs() []controller.Input {
-	return []controller.Input{{Namespace: Namespace, Type: ItemType, Kind: controller.InputWeak}}
+	return []controller.Input{
+		{Namespace: Namespace, Type: ItemType, Kind: controller.InputWeak},
+		{Namespace: Namespace, Type: PokeType, Kind: controller.InputWeak},
+	}
 }
 func (copier) Outputs() []controller.Output {
 	return []controller.Output{{Type: CopyType, Kind: controller.OutputExclusive}}
 }
 
 func (copier) Run(ctx context.Context, rt controller.Runtime, _ *zap.Logger) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-rt.EventCh():
-		}
+	return reconcile.Each(ctx, rt, func() error {
+		var items []resource.Resource
 
-		items, err := rt.List(ctx, resource.NewMetadata(Namespace, ItemType, "", resource.VersionUndefined))
-		if err != nil {
-			return err
+		for _, typ := range []resource.Type{ItemType, PokeType} {
+			list, err := rt.List(ctx, resource.NewMetadata(Namespace, typ, "", resource.VersionUndefined))
+			if err != nil {
+				return err
+			}
+
+			items = append(items, list.Items...)
 		}
 
 		rt.StartTrackingOutputs()
 
-		for _, r := range items.Items {
+		for _, r := range items {
 			item := r.(*Item) //nolint:forcetypeassert // registered
 
 			if err := rt.Modify(ctx, NewItem(CopyType, item.Metadata().ID(), ""), func(r resource.Resource) error {
@@ -242,8 +248,6 @@ func (copier) Run(ctx context.Context, rt controller.Runtime, _ *zap.Logger) err
 			}
 		}
 
-		if err := rt.CleanupOutputs(ctx, resource.NewMetadata(Namespace, CopyType, "", resource.VersionUndefined)); err != nil {
-			return err
-		}
-	}
+		return rt.CleanupOutputs(ctx, resource.NewMetadata(Namespace, CopyType, "", resource.VersionUndefined))
+	})
 }
