@@ -32,12 +32,17 @@ import (
 // are none.
 const DisksEnv = "DACTYL_DISKS"
 
+// patience for configd at the start is short: it may itself be waiting for STATE.
+const patience = 300 * time.Millisecond
+
 // New wires the daemon.
 func New(env *daemon.Env) error {
 	parameters, err := cmdline.Read(env.Root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read kernel command line: %w", err)
 	}
+
+	env.Patience = patience
 
 	system := &block.System{
 		Log: env.Log, Dev: "/dev", Sys: "/sys", Mountinfo: mountinfo.Path, Root: env.Root,

@@ -13,7 +13,7 @@ import (
 // while the owner hangs, and takes up what the owner says later.
 func TestLoopsGoOnWithoutAnOwner(t *testing.T) {
 	owner := kittest.Start(t, pkg, kittest.Options{Env: []string{"TEST_ITEMS=3"}})
-	copier := kittest.Start(t, pkg, kittest.Options{Name: "copier", Env: []string{"TEST_NAME=copier"}, RunDir: owner.RunDir})
+	copier := kittest.Start(t, pkg, kittest.Options{Name: testdaemon.CopierName, Env: []string{"TEST_NAME=" + testdaemon.CopierName}, RunDir: owner.RunDir})
 	copies := func(want int) func() bool {
 		return func() bool {
 			list, err := stateOf(copier.Conn()).List(within(t, 5*time.Second), pointer(testdaemon.CopyType, ""))

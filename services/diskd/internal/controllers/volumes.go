@@ -8,23 +8,15 @@ import (
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
-	"github.com/cosi-project/runtime/pkg/safe"
-	"github.com/cosi-project/runtime/pkg/state"
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/block"
-	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
+	"github.com/dactyl-os/dactyl/services/kit/router"
 
 	blockdev "github.com/dactyl-os/dactyl/services/diskd/internal/block"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
-)
-
-// answerTimeout bounds the wait for configd, which may itself be waiting for STATE; it is asked again after askAgain.
-const (
-	answerTimeout = 300 * time.Millisecond
-	askAgain      = time.Second
 )
 
 // debounce gathers the events of one change.
@@ -41,15 +33,11 @@ type Volumes struct {
 	// Poke asks for a pass.
 	Poke chan struct{}
 
-	mu      sync.Mutex
-	view    View
-	told    string
-	version string
-	config  *volume.Config
-	err     error
-	unsure  bool // configd did not answer
-	asked   time.Time
-	due     time.Time // the next pass, if nothing happens before
+	mu     sync.Mutex
+	view   View
+	told   string
+	config *volume.Config
+	err    error // why the configuration cannot be followed
 }
 
 // Name implements controller.Controller.
@@ -80,15 +68,11 @@ func (c *Volumes) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 	defer timer.Stop()
 
 	for {
-		pass := true
-
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.EventCh():
-			c.asked = time.Time{} // configd has something to say
 		case <-timer.C:
-			pass = !time.Now().Before(c.due)
 		case <-c.Poke:
 			select {
 			case <-ctx.Done():
@@ -97,13 +81,9 @@ func (c *Volumes) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 			}
 		}
 
-		if err := c.reconcile(ctx, r, pass); err != nil {
+		next, err := c.reconcile(ctx, r)
+		if err != nil {
 			return err
-		}
-
-		next := time.Until(c.due)
-		if c.unsure {
-			next = min(next, askAgain)
 		}
 
 		timer.Reset(next)
@@ -119,30 +99,19 @@ func (c *Volumes) View() View {
 	return c.view
 }
 
-// reconcile passes over the disks; without pass only if configd answers meanwhile.
-func (c *Volumes) reconcile(ctx context.Context, r controller.Runtime, pass bool) error {
+// reconcile passes over the disks and says when the next pass is due, if nothing happens before.
+func (c *Volumes) reconcile(ctx context.Context, r controller.Runtime) (time.Duration, error) {
 	if c.System.Scope.Empty() {
-		c.due = time.Now().Add(time.Hour)
-
-		return nil // a container: its storage is somebody else's
+		return time.Hour, nil // a container: its storage is somebody else's
 	}
 
-	// A configd that waits for STATE answers nothing: the disks are not kept waiting for it at every event.
-	if !c.unsure || time.Since(c.asked) >= askAgain {
-		if err := c.readConfig(ctx, r); err != nil {
-			return err
-		}
-
-		c.asked = time.Now()
-	}
-
-	if !pass && c.unsure {
-		return nil
+	if err := c.readConfig(ctx, r); err != nil {
+		return 0, err
 	}
 
 	view, err := c.Engine.Pass(ctx, c.config)
 	if err != nil {
-		return err
+		return 0, err
 	}
 
 	if c.err != nil {
@@ -154,9 +123,8 @@ func (c *Volumes) reconcile(ctx context.Context, r controller.Runtime, pass bool
 	c.mu.Unlock()
 
 	c.tell(view.Out.Err)
-	c.due = time.Now().Add(c.Engine.Next(c.Engine.Settled(view)))
 
-	return c.publish(ctx, r, view)
+	return c.Engine.Next(c.Engine.Settled(view)), c.publish(ctx, r, view)
 }
 
 // tell logs once why the disks are not what they should be.
@@ -173,36 +141,23 @@ func (c *Volumes) tell(err error) {
 	c.told = text
 }
 
-// readConfig parses the machine configuration when it is another one. One that cannot be followed leaves the disks alone.
+// readConfig takes the machine configuration. While configd says nothing, what it said last holds; a configuration that cannot be
+// followed leaves the disks alone.
 func (c *Volumes) readConfig(ctx context.Context, r controller.Reader) error {
-	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-
-	res, err := safe.ReaderGetByID[*config.MachineConfig](bounded, r, config.ActiveID)
-	c.unsure = err != nil && !state.IsNotFoundError(err)
+	machine, err := reconcile.MachineConfig(ctx, r)
 
 	switch {
-	case state.IsNotFoundError(err):
-		c.config, c.err, c.version = nil, nil, ""
-
-		return nil
-	case err != nil && ctx.Err() == nil:
-		// configd does not answer: what it said last holds.
-		c.Log.Debug("machine configuration is not known", "error", err)
-
-		return nil
-	case err != nil:
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case router.IsUnknown(err):
+		return nil
+	case err != nil || machine == nil:
+		c.config, c.err = nil, err
+
+		return nil
 	}
 
-	if version := res.Metadata().Version().String(); version != c.version {
-		c.config, c.err = volume.FromConfig(res.TypedSpec().Data)
-		c.version = version
-	}
-
-	if c.err != nil {
-		c.config = nil
-	}
+	c.config, c.err = volume.FromConfig(machine)
 
 	return nil
 }

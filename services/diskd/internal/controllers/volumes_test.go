@@ -2,15 +2,16 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"testing"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
 
 	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
 // answers plays configd: it gives a configuration, or an error.
@@ -29,21 +30,35 @@ func (a answers) Get(context.Context, resource.Pointer, ...state.GetOption) (res
 	return res, a.err
 }
 
-// A configd that does not answer is asked again, and what it said before holds.
+// What configd said before holds until it says something else, whatever it counts: versions start anew with it.
 func TestReadConfig(t *testing.T) {
 	c := &Volumes{Log: slog.New(slog.DiscardHandler)}
+	silent := answers{err: &router.UnknownError{Type: config.MachineConfigType}}
 
 	for i, step := range []struct {
-		answer         answers
-		unsure, config bool
+		answer answers
+		disk   string
+		wrong  bool
 	}{
-		{answers{err: context.DeadlineExceeded}, true, false},
-		{answers{data: "version: v1alpha1\nmachine: {install: {disk: /dev/vda}}\n"}, false, true},
-		{answers{err: errors.New("configd restarts")}, true, true},
-		{answers{data: "version: v1alpha1\nmachine: {install: {disk: /dev/vda}}\n"}, false, true},
+		{answer: silent},
+		{answer: answers{data: "version: v1alpha1\nmachine: {install: {disk: /dev/vda}}\n"}, disk: "/dev/vda"},
+		{answer: silent, disk: "/dev/vda"},
+		{answer: answers{data: "version: v1alpha1\nmachine: {install: {disk: /dev/vdb}}\n"}, disk: "/dev/vdb"},
+		{answer: answers{data: "version: v1alpha1\nmachine: {nonsense: 1}\n"}, wrong: true},
+		{answer: answers{data: "version: v1alpha1\nmachine: {install: {disk: /dev/vda}}\n"}, disk: "/dev/vda"},
+		{answer: answers{err: inmem.ErrNotFound(config.NewMachineConfig(config.NamespaceName, config.ActiveID).Metadata())}},
 	} {
-		if err := c.readConfig(t.Context(), step.answer); err != nil || c.unsure != step.unsure || (c.config != nil) != step.config {
-			t.Errorf("step %d: unsure %v, config %v, %v", i, c.unsure, c.config, err)
+		if err := c.readConfig(t.Context(), step.answer); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+
+		disk := ""
+		if c.config != nil {
+			disk = c.config.Install.Disk
+		}
+
+		if disk != step.disk || (c.err != nil) != step.wrong {
+			t.Errorf("step %d: disk %q, %v", i, disk, c.err)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func (l *Local) WriteMeta(_ context.Context, in *diskdv1.WriteMetaRequest) (*dis
 
 // Install makes the system partitions that a configuration asks for.
 func (l *Local) Install(ctx context.Context, in *diskdv1.InstallRequest) (*diskdv1.InstallResponse, error) {
-	cfg, err := volume.FromConfig(in.GetMachineConfig())
+	cfg, err := volume.Load(in.GetMachineConfig())
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}

@@ -168,7 +168,7 @@ func (m *machine) run(cfg *volume.Config) (string, error) {
 func config(t testing.TB, text string) *volume.Config {
 	t.Helper()
 
-	cfg, err := volume.FromConfig([]byte("version: v1alpha1\n" + text))
+	cfg, err := volume.Load([]byte("version: v1alpha1\n" + text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,13 +79,18 @@ func System() []Volume {
 	}
 }
 
-// FromConfig reads what a machine configuration wants.
-func FromConfig(data []byte) (*Config, error) {
+// Load reads what a machine configuration wants.
+func Load(data []byte) (*Config, error) {
 	parsed, err := config.Load(data)
 	if err != nil {
 		return nil, fmt.Errorf("read machine configuration: %w", err)
 	}
 
+	return FromConfig(parsed)
+}
+
+// FromConfig gives what a machine configuration wants.
+func FromConfig(parsed *config.Config) (*Config, error) {
 	out := &Config{Volumes: System()}
 
 	for _, doc := range parsed.Documents {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestFromConfig(t *testing.T) {
-	cfg, err := volume.FromConfig([]byte(`version: v1alpha1
+	cfg, err := volume.Load([]byte(`version: v1alpha1
 machine:
   install: {disk: /dev/vda, wipe: true}
   disks:
@@ -57,7 +57,7 @@ func TestErrors(t *testing.T) {
 		"machine: {systemDiskEncryption: {state: {provider: luks2, keys: [{slot: 0, static: {passphrase: abc}}]}}}": "encrypted volumes are not supported yet",
 		"machine: {nonsense: 1}": "nonsense",
 	} {
-		if _, err := volume.FromConfig([]byte("version: v1alpha1\n" + text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := volume.Load([]byte("version: v1alpha1\n" + text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
-	"github.com/siderolabs/gen/optional"
 	"go.uber.org/zap"
 
-	"github.com/dactyl-os/dactyl/proto/resource/config"
+	machineconfig "github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
@@ -37,10 +37,7 @@ const (
 )
 
 // patientUntil is the pause that some ten seconds without an answer of configd come to.
-const patientUntil = 2 * time.Second
-
-// answerTimeout bounds the wait for configd.
-const answerTimeout = 2 * time.Second
+const patientUntil = 8 * time.Second
 
 // rounds bounds how often the plan is made anew within one reconciliation: an operation may have side effects.
 const rounds = 3
@@ -61,7 +58,7 @@ type Configure struct {
 
 	local  state.State
 	out    *publisher
-	parsed parsedConfig
+	config *machineconfig.Config // the last one known
 	meta   parsedMeta
 	told   map[string]bool
 	seen   map[string]bool // links that had a carrier
@@ -82,19 +79,11 @@ func (*Configure) Name() string { return "network.ConfigureController" }
 
 // Inputs implements controller.Controller.
 func (*Configure) Inputs() []controller.Input {
-	own := func(typ resource.Type) controller.Input {
-		return controller.Input{Namespace: network.NamespaceName, Type: typ, Kind: controller.InputWeak}
-	}
+	own := func(typ resource.Type) controller.Input { return reconcile.Input(network.NamespaceName, typ, "") }
 
 	return []controller.Input{
-		{
-			Namespace: config.NamespaceName, Type: config.MachineConfigType,
-			ID: optional.Some[resource.ID](config.ActiveID), Kind: controller.InputWeak,
-		},
-		{
-			Namespace: runtime.NamespaceName, Type: runtime.MetaKeyType,
-			ID: optional.Some[resource.ID](spec.MetaKey), Kind: controller.InputWeak,
-		},
+		reconcile.MachineConfigInput(),
+		reconcile.Input(runtime.NamespaceName, runtime.MetaKeyType, spec.MetaKey),
 		own(network.LinkStatusType), own(network.AddressStatusType), own(network.RouteStatusType), own(network.NodeAddressType),
 	}
 }
@@ -153,12 +142,7 @@ func (c *Configure) backoff(failed bool) time.Duration {
 // reconcile reports whether operations failed that are worth another try.
 func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed bool, err error) {
 	cfg, configErr := c.machineConfig(ctx, r)
-	platform, metaErr := c.meta.set, error(nil)
-
-	// One wait for a configd that is silent is enough.
-	if configErr == nil {
-		platform, metaErr = c.platform(ctx, r)
-	}
+	platform, metaErr := c.platform(ctx, r)
 
 	snapshot, err := c.Conn.Snapshot()
 	if err != nil {

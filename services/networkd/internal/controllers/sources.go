@@ -2,28 +2,19 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/cosi-project/runtime/pkg/controller"
-	"github.com/cosi-project/runtime/pkg/safe"
-	"github.com/cosi-project/runtime/pkg/state"
 
 	machineconfig "github.com/dactyl-os/dactyl/proto/config"
-	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/status"
 )
-
-// parsedConfig remembers the last configuration read, as parsing costs milliseconds.
-type parsedConfig struct {
-	version string
-	config  *machineconfig.Config
-}
 
 // parsedMeta remembers the last network configuration of META that was right, and the value that was read last.
 type parsedMeta struct {
@@ -34,30 +25,12 @@ type parsedMeta struct {
 // machineConfig gives the active configuration, nil when there is none. With an error it gives the last one known: the
 // network has to come up, and stay, whatever happens to configd.
 func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*machineconfig.Config, error) {
-	asked, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-
-	res, err := safe.ReaderGetByID[*config.MachineConfig](asked, r, config.ActiveID)
-
-	switch {
-	case state.IsNotFoundError(err):
-		return nil, nil
-	case err != nil:
-		return c.parsed.config, fmt.Errorf("read machine configuration: %w", err)
-	}
-
-	// The owner counts versions anew when it restarts, so the contents count too.
-	version := res.Metadata().Version().String() + "\n" + string(res.TypedSpec().Data)
-	if version == c.parsed.version {
-		return c.parsed.config, nil
-	}
-
-	cfg, err := machineconfig.Load(res.TypedSpec().Data)
+	cfg, err := reconcile.MachineConfig(ctx, r)
 	if err != nil {
-		return c.parsed.config, fmt.Errorf("machine configuration: %w", err)
+		return c.config, err
 	}
 
-	c.parsed = parsedConfig{version: version, config: cfg}
+	c.config = cfg
 
 	return cfg, nil
 }
@@ -114,16 +87,13 @@ func (c *Configure) platform(ctx context.Context, r controller.Reader) (spec.Set
 		return spec.Set{}, nil
 	}
 
-	asked, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-
-	key, err := safe.ReaderGetByID[*runtime.MetaKey](asked, r, spec.MetaKey)
+	key, err := reconcile.Find[*runtime.MetaKey](ctx, r, spec.MetaKey)
 
 	switch {
-	case state.IsNotFoundError(err):
-		c.meta = parsedMeta{}
 	case err != nil:
-		return c.meta.set, fmt.Errorf("read META: %w", err)
+		return c.meta.set, err
+	case key == nil:
+		c.meta = parsedMeta{}
 	case key.TypedSpec().Value != c.meta.value:
 		c.meta.value = key.TypedSpec().Value
 

@@ -55,12 +55,12 @@ func (*API) Outputs() []controller.Output {
 // Run until ctx ends.
 func (ctrl *API) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	return ctrl.each(ctx, r, func() error {
-		root, err := get[*secrets.OSRoot](ctx, r, secrets.OSRootID)
+		root, err := reconcile.Find[*secrets.OSRoot](ctx, r, secrets.OSRootID)
 		if root == nil || err != nil {
 			return err
 		}
 
-		sans, err := get[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
+		sans, err := reconcile.Find[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
 		if sans == nil || err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (ctrl *API) certificates(
 ) (secrets.APICertsSpec, error) {
 	var certs secrets.APICertsSpec
 
-	if stored, err := get[*secrets.APICerts](ctx, r, secrets.APIID); err != nil {
+	if stored, err := reconcile.Find[*secrets.APICerts](ctx, r, secrets.APIID); err != nil {
 		return certs, err
 	} else if stored != nil {
 		certs = stored.TypedSpec().DeepCopy()
@@ -175,13 +175,10 @@ func ownAddresses(ctx context.Context, r controller.Reader) []netip.Addr {
 // controlPlanes are the hosts to ask for a signature: the members that are
 // control planes, then the control plane endpoint, without this machine.
 func controlPlanes(ctx context.Context, r controller.Reader, own []netip.Addr) ([]string, error) {
-	machine, err := machineConfig(ctx, r)
+	machine, err := reconcile.MachineConfig(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	defer cancel()
 
 	// Without discovery there are no members, and the endpoint is all there is.
 	members, err := safe.ReaderListAll[*cluster.Member](ctx, r)

@@ -14,13 +14,11 @@ import (
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/resource/meta"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
-	"github.com/dactyl-os/dactyl/proto/config"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
+	"github.com/dactyl-os/dactyl/services/kit/router"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 )
@@ -119,29 +117,9 @@ func (e constError) Error() string { return string(e) }
 
 const errNoCA = constError("machine.ca is missing in the configuration")
 
-// machineConfig gives nil as long as the machine has no configuration.
-func machineConfig(ctx context.Context, r controller.Reader) (*config.Config, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	defer cancel()
-
-	return reconcile.MachineConfig(ctx, r)
-}
-
-// readTime bounds a question to another daemon: one that hangs must not keep
-// this machine without certificates.
-const readTime = 2 * time.Second
-
-// get gives nil when there is none, also when its owner does not run here.
-func get[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id resource.ID) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	defer cancel()
-
-	return reconcile.Find[T](ctx, r, id)
-}
-
-// known is get for what can be done without when its owner does not answer.
+// known is reconcile.Find for what can be done without as long as its owner has not told.
 func known[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id resource.ID) T {
-	found, _ := get[T](ctx, r, id)
+	found, _ := reconcile.Find[T](ctx, r, id)
 
 	return found
 }
@@ -186,7 +164,7 @@ func (e Env) each(ctx context.Context, r controller.Runtime, step func() error) 
 			backoff = min(max(2*backoff, firstRetry), lastRetry)
 
 			// The same failure again is no news, and neither is a configd that still looks for the disks.
-			if err.Error() != last && !errors.Is(err, errNotYet) && (fails > patientFails || status.Code(err) != codes.DeadlineExceeded) {
+			if err.Error() != last && !errors.Is(err, errNotYet) && (fails > patientFails || !router.IsUnknown(err)) {
 				last = err.Error()
 				e.Log.Warn("secrets are not as they should be, trying again", "error", err)
 			}
@@ -194,8 +172,8 @@ func (e Env) each(ctx context.Context, r controller.Runtime, step func() error) 
 	}
 }
 
-// patientFails are the questions without an answer, some ten seconds of them, that go with a machine's start.
-const patientFails = 4
+// patientFails are the attempts without an answer, some ten seconds of them, that go with a machine's start.
+const patientFails = 5
 
 const (
 	firstRetry = 250 * time.Millisecond

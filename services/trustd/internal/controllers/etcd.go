@@ -39,12 +39,12 @@ func (*Etcd) Outputs() []controller.Output {
 // Run until ctx ends.
 func (ctrl *Etcd) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	return ctrl.each(ctx, r, func() error {
-		root, err := get[*secrets.EtcdRoot](ctx, r, secrets.EtcdRootID)
+		root, err := reconcile.Find[*secrets.EtcdRoot](ctx, r, secrets.EtcdRootID)
 		if err != nil {
 			return err
 		}
 
-		sans, err := get[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
+		sans, err := reconcile.Find[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func (*Maintenance) Outputs() []controller.Output {
 // Run until ctx ends.
 func (ctrl *Maintenance) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	return ctrl.each(ctx, r, func() error {
-		api, err := get[*secrets.APICerts](ctx, r, secrets.APIID)
+		api, err := reconcile.Find[*secrets.APICerts](ctx, r, secrets.APIID)
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (ctrl *Maintenance) Run(ctx context.Context, r controller.Runtime, _ *zap.L
 			return err
 		}
 
-		existing, err := get[*secrets.MaintenanceServiceCerts](ctx, r, secrets.MaintenanceServiceID)
+		existing, err := reconcile.Find[*secrets.MaintenanceServiceCerts](ctx, r, secrets.MaintenanceServiceID)
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (ctrl *Maintenance) Run(ctx context.Context, r controller.Runtime, _ *zap.L
 }
 
 func (ctrl *Maintenance) publish(ctx context.Context, r controller.Runtime) error {
-	sans, err := get[*secrets.CertSAN](ctx, r, secrets.CertSANMaintenanceID)
+	sans, err := reconcile.Find[*secrets.CertSAN](ctx, r, secrets.CertSANMaintenanceID)
 	if sans == nil || err != nil {
 		return err
 	}

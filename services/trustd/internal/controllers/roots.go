@@ -37,7 +37,7 @@ func (*Roots) Outputs() []controller.Output {
 // Run until ctx ends.
 func (ctrl *Roots) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	return ctrl.each(ctx, r, func() error {
-		machine, err := machineConfig(ctx, r)
+		machine, err := reconcile.MachineConfig(ctx, r)
 		if machine == nil || err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ func (ctrl *SANs) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 
 	return ctrl.each(ctx, r, func() error {
 		if start.IsZero() {
-			if _, err := machineConfig(ctx, r); err != nil {
+			if _, err := reconcile.MachineConfig(ctx, r); err != nil {
 				return err
 			}
 
@@ -92,7 +92,7 @@ func readSANs(ctx context.Context, r controller.Reader) (sans secrets.CertSANSpe
 		addrs        []netip.Addr
 	)
 
-	if stored, err := get[*secrets.OSRoot](ctx, r, secrets.OSRootID); err != nil {
+	if stored, err := reconcile.Find[*secrets.OSRoot](ctx, r, secrets.OSRootID); err != nil {
 		return sans, false, err
 	} else if stored != nil {
 		root = *stored.TypedSpec()

@@ -36,12 +36,12 @@ func (*Trustd) Outputs() []controller.Output {
 // Run until ctx ends.
 func (ctrl *Trustd) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	return ctrl.each(ctx, r, func() error {
-		root, err := get[*secrets.OSRoot](ctx, r, secrets.OSRootID)
+		root, err := reconcile.Find[*secrets.OSRoot](ctx, r, secrets.OSRootID)
 		if root == nil || err != nil {
 			return err
 		}
 
-		sans, err := get[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
+		sans, err := reconcile.Find[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
 		if sans == nil || err != nil {
 			return err
 		}
