@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/common"
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	initd "github.com/dactyl-os/dactyl/services/init"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
@@ -36,6 +37,14 @@ func TestMain(m *testing.M) {
 		os.Exit(initd.Main())
 	case "serve":
 		os.Exit(daemon.Main(os.Getenv("DACTYL_NAME"), serve))
+	case "define":
+		os.Exit(daemon.Main(os.Getenv("DACTYL_NAME"), func(env *daemon.Env) error {
+			initv1.RegisterInitServiceServer(env.Server(), &definer{env: env})
+
+			return nil
+		}))
+	case "program":
+		os.Exit(program(os.Getenv("PROGRAM_DIR")))
 	case "orphans":
 		// A child that leaves its parent, and ends when the test lets it.
 		_, _ = os.StartProcess("/bin/cat", []string{"cat", os.Getenv("DACTYL_LEASH")}, &os.ProcAttr{

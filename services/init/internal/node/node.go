@@ -206,6 +206,38 @@ func (n *Node) Report(service string, state supervise.State, message string) err
 	return err
 }
 
+// Define adds or changes a unit of the daemon owner, whose manifest has to allow it.
+func (n *Node) Define(owner string, spec manifest.Manifest) (supervise.Outcome, error) {
+	var (
+		outcome supervise.Outcome
+		err     error
+	)
+
+	if down := n.loop.Do(func(core *supervise.Core, now time.Time) { outcome, err = core.Define(now, owner, spec) }); down != nil {
+		return "", down
+	}
+
+	return outcome, err
+}
+
+// Forget ends and removes a unit of the daemon owner; false when there is none.
+func (n *Node) Forget(owner, name string) (bool, error) {
+	var (
+		found bool
+		err   error
+	)
+
+	if down := n.loop.Do(func(core *supervise.Core, now time.Time) {
+		if found, err = core.Forget(now, owner, name); found {
+			n.touch()
+		}
+	}); down != nil {
+		return false, down
+	}
+
+	return found, err
+}
+
 // WireHealth is a health as the API sends it.
 func WireHealth(h supervise.Health) *machine.ServiceHealth {
 	out := &machine.ServiceHealth{Unknown: !h.Known, Healthy: h.Healthy, LastMessage: h.Message}

@@ -16,8 +16,9 @@ const MaxDefined = 256
 
 // Errors of definitions that callers branch on.
 var (
-	ErrTaken = errors.New("the name is taken")
-	ErrFull  = fmt.Errorf("%d units are defined already", MaxDefined)
+	ErrForbidden = errors.New("its manifest does not let it define that (defines:)")
+	ErrTaken     = errors.New("the name is taken")
+	ErrFull      = fmt.Errorf("%d units are defined already", MaxDefined)
 )
 
 // Outcome is what a definition did.
@@ -59,6 +60,13 @@ func (c *Core) Define(now time.Time, owner string, spec manifest.Manifest) (Outc
 }
 
 func (c *Core) mayDefine(owner string, spec manifest.Manifest) error {
+	definer := c.units[owner]
+	for _, name := range spec.Names() {
+		if definer == nil || definer.owner != "" || !manifest.Covers(definer.spec.Defines, name) {
+			return fmt.Errorf("%q and the unit %q: %w", owner, name, ErrForbidden)
+		}
+	}
+
 	defined := 0
 
 	for name, u := range c.units {

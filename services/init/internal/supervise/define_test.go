@@ -33,7 +33,7 @@ func (r *rig) define(spec manifest.Manifest, want supervise.Outcome) {
 }
 
 func TestDefinedUnitsLiveLikeOthers(t *testing.T) {
-	r := newRig(t, manifest.Manifest{Name: "extd"})
+	r := newRig(t, manifest.Manifest{Name: "extd", Defines: []string{"ext-*", "a*", "b*"}})
 	r.boot()
 	r.ready("extd")
 	r.said = nil
@@ -73,7 +73,7 @@ func TestDefinedUnitsLiveLikeOthers(t *testing.T) {
 }
 
 func TestDefiningAgainRestartsOnlyWhatMustBe(t *testing.T) {
-	r := newRig(t, manifest.Manifest{Name: "extd"})
+	r := newRig(t, manifest.Manifest{Name: "extd", Defines: []string{"ext-*", "a*", "b*"}})
 	r.boot()
 	r.define(unit("a"), supervise.Added)
 	r.ready("a")
@@ -117,7 +117,7 @@ func TestDefiningAgainRestartsOnlyWhatMustBe(t *testing.T) {
 }
 
 func TestForgetting(t *testing.T) {
-	r := newRig(t, manifest.Manifest{Name: "extd"})
+	r := newRig(t, manifest.Manifest{Name: "extd", Defines: []string{"ext-*", "a*", "b*"}})
 	r.boot()
 	r.define(unit("a"), supervise.Added)
 	r.ready("a")
@@ -160,7 +160,8 @@ func TestForgetting(t *testing.T) {
 }
 
 func TestWhoMayDefineWhat(t *testing.T) {
-	r := newRig(t, manifest.Manifest{Name: "extd", Aliases: []string{"e"}}, manifest.Manifest{Name: "podd"})
+	r := newRig(t, manifest.Manifest{Name: "extd", Aliases: []string{"e"}, Defines: []string{"a", "b", "c*", "e*", "podd", "z"}},
+		manifest.Manifest{Name: "podd", Defines: []string{"a"}})
 	r.boot()
 	r.define(unit("a"), supervise.Added)
 	r.define(unit("b", func(m *manifest.Manifest) { m.Needs = []string{"a"} }), supervise.Added)
@@ -175,6 +176,14 @@ func TestWhoMayDefineWhat(t *testing.T) {
 	} {
 		if _, err := r.Define(r.now, tc.owner, tc.spec); !errors.Is(err, supervise.ErrTaken) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+
+	for owner, spec := range map[string]manifest.Manifest{
+		"podd": unit("c"), "extd": unit("c", func(m *manifest.Manifest) { m.Aliases = []string{"kubelet"} }), "": unit("a"), "nobody": unit("a"), "a": unit("a"),
+	} {
+		if _, err := r.Define(r.now, owner, spec); !errors.Is(err, supervise.ErrForbidden) {
+			t.Errorf("%q defines %v: %v", owner, spec.Names(), err)
 		}
 	}
 

@@ -25,6 +25,65 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type DefineResponse_Outcome int32
+
+const (
+	DefineResponse_OUTCOME_UNSPECIFIED DefineResponse_Outcome = 0
+	// The unit is new.
+	DefineResponse_ADDED DefineResponse_Outcome = 1
+	// It is as it was.
+	DefineResponse_UNCHANGED DefineResponse_Outcome = 2
+	// It is changed, and its process goes on.
+	DefineResponse_CHANGED DefineResponse_Outcome = 3
+	// It is changed, and its process is made again.
+	DefineResponse_RESTARTED DefineResponse_Outcome = 4
+)
+
+// Enum value maps for DefineResponse_Outcome.
+var (
+	DefineResponse_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "ADDED",
+		2: "UNCHANGED",
+		3: "CHANGED",
+		4: "RESTARTED",
+	}
+	DefineResponse_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"ADDED":               1,
+		"UNCHANGED":           2,
+		"CHANGED":             3,
+		"RESTARTED":           4,
+	}
+)
+
+func (x DefineResponse_Outcome) Enum() *DefineResponse_Outcome {
+	p := new(DefineResponse_Outcome)
+	*p = x
+	return p
+}
+
+func (x DefineResponse_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DefineResponse_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_local_dactyl_init_v1_init_proto_enumTypes[0].Descriptor()
+}
+
+func (DefineResponse_Outcome) Type() protoreflect.EnumType {
+	return &file_local_dactyl_init_v1_init_proto_enumTypes[0]
+}
+
+func (x DefineResponse_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DefineResponse_Outcome.Descriptor instead.
+func (DefineResponse_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{9, 0}
+}
+
 type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A payload of the public API such as machine.ConfigLoadErrorEvent, packed with any type URL prefix.
@@ -286,6 +345,445 @@ func (*ReleaseResponse) Descriptor() ([]byte, []int) {
 	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{5}
 }
 
+type DefineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          *Unit                  `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefineRequest) Reset() {
+	*x = DefineRequest{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefineRequest) ProtoMessage() {}
+
+func (x *DefineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefineRequest.ProtoReflect.Descriptor instead.
+func (*DefineRequest) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DefineRequest) GetUnit() *Unit {
+	if x != nil {
+		return x.Unit
+	}
+	return nil
+}
+
+// Unit is a manifest (services/init/README.md) in the same words: what is left empty means what a key means that is left out.
+type Unit struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Command []string               `protobuf:"bytes,2,rep,name=command,proto3" json:"command,omitempty"`
+	Env     map[string]string      `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Needs   []string               `protobuf:"bytes,4,rep,name=needs,proto3" json:"needs,omitempty"`
+	// configuration, controlplane, time, network, network:PART, service:NAME, path:/PATH.
+	Conditions   []string `protobuf:"bytes,5,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	User         uint32   `protobuf:"varint,6,opt,name=user,proto3" json:"user,omitempty"`
+	Capabilities []string `protobuf:"bytes,7,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// "64Mi".
+	Memory string `protobuf:"bytes,8,opt,name=memory,proto3" json:"memory,omitempty"`
+	// always, once or never.
+	Restart string   `protobuf:"bytes,9,opt,name=restart,proto3" json:"restart,omitempty"`
+	Aliases []string `protobuf:"bytes,10,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	// From SIGTERM to SIGKILL: "5s".
+	Stop string `protobuf:"bytes,11,opt,name=stop,proto3" json:"stop,omitempty"`
+	// "60s" or never.
+	Hang string `protobuf:"bytes,12,opt,name=hang,proto3" json:"hang,omitempty"`
+	// cgroup, group or process.
+	Kill string `protobuf:"bytes,13,opt,name=kill,proto3" json:"kill,omitempty"`
+	// none, or a socket of ours and our protocol.
+	Socket   string `protobuf:"bytes,14,opt,name=socket,proto3" json:"socket,omitempty"`
+	Ready    *Probe `protobuf:"bytes,15,opt,name=ready,proto3" json:"ready,omitempty"`
+	Health   *Probe `protobuf:"bytes,16,opt,name=health,proto3" json:"health,omitempty"`
+	Delegate bool   `protobuf:"varint,17,opt,name=delegate,proto3" json:"delegate,omitempty"`
+	// Unset is true.
+	NoNewPrivs    *bool `protobuf:"varint,18,opt,name=no_new_privs,json=noNewPrivs,proto3,oneof" json:"no_new_privs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unit) Reset() {
+	*x = Unit{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unit) ProtoMessage() {}
+
+func (x *Unit) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unit.ProtoReflect.Descriptor instead.
+func (*Unit) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Unit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Unit) GetCommand() []string {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *Unit) GetEnv() map[string]string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *Unit) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *Unit) GetConditions() []string {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+func (x *Unit) GetUser() uint32 {
+	if x != nil {
+		return x.User
+	}
+	return 0
+}
+
+func (x *Unit) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *Unit) GetMemory() string {
+	if x != nil {
+		return x.Memory
+	}
+	return ""
+}
+
+func (x *Unit) GetRestart() string {
+	if x != nil {
+		return x.Restart
+	}
+	return ""
+}
+
+func (x *Unit) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
+}
+
+func (x *Unit) GetStop() string {
+	if x != nil {
+		return x.Stop
+	}
+	return ""
+}
+
+func (x *Unit) GetHang() string {
+	if x != nil {
+		return x.Hang
+	}
+	return ""
+}
+
+func (x *Unit) GetKill() string {
+	if x != nil {
+		return x.Kill
+	}
+	return ""
+}
+
+func (x *Unit) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+func (x *Unit) GetReady() *Probe {
+	if x != nil {
+		return x.Ready
+	}
+	return nil
+}
+
+func (x *Unit) GetHealth() *Probe {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Unit) GetDelegate() bool {
+	if x != nil {
+		return x.Delegate
+	}
+	return false
+}
+
+func (x *Unit) GetNoNewPrivs() bool {
+	if x != nil && x.NoNewPrivs != nil {
+		return *x.NoNewPrivs
+	}
+	return false
+}
+
+// Probe asks a program whether it serves.
+type Probe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path of a unix socket that accepts.
+	Socket string `protobuf:"bytes,1,opt,name=socket,proto3" json:"socket,omitempty"`
+	// Path of a unix socket that answers grpc.health.v1.
+	Grpc string `protobuf:"bytes,2,opt,name=grpc,proto3" json:"grpc,omitempty"`
+	// URL on the loopback that answers 2xx.
+	Http string `protobuf:"bytes,3,opt,name=http,proto3" json:"http,omitempty"`
+	// Command that ends with zero.
+	Exec          []string `protobuf:"bytes,4,rep,name=exec,proto3" json:"exec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probe) Reset() {
+	*x = Probe{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probe) ProtoMessage() {}
+
+func (x *Probe) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probe.ProtoReflect.Descriptor instead.
+func (*Probe) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Probe) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+func (x *Probe) GetGrpc() string {
+	if x != nil {
+		return x.Grpc
+	}
+	return ""
+}
+
+func (x *Probe) GetHttp() string {
+	if x != nil {
+		return x.Http
+	}
+	return ""
+}
+
+func (x *Probe) GetExec() []string {
+	if x != nil {
+		return x.Exec
+	}
+	return nil
+}
+
+type DefineResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Outcome DefineResponse_Outcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=dactyl.init.v1.DefineResponse_Outcome" json:"outcome,omitempty"`
+	// A sentence about it.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefineResponse) Reset() {
+	*x = DefineResponse{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefineResponse) ProtoMessage() {}
+
+func (x *DefineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefineResponse.ProtoReflect.Descriptor instead.
+func (*DefineResponse) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DefineResponse) GetOutcome() DefineResponse_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return DefineResponse_OUTCOME_UNSPECIFIED
+}
+
+func (x *DefineResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type ForgetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetRequest) Reset() {
+	*x = ForgetRequest{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetRequest) ProtoMessage() {}
+
+func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetRequest.ProtoReflect.Descriptor instead.
+func (*ForgetRequest) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ForgetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ForgetResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetResponse) Reset() {
+	*x = ForgetResponse{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetResponse) ProtoMessage() {}
+
+func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetResponse.ProtoReflect.Descriptor instead.
+func (*ForgetResponse) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{11}
+}
+
 var File_local_dactyl_init_v1_init_proto protoreflect.FileDescriptor
 
 const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
@@ -301,11 +799,59 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\aservice\x18\x03 \x01(\tR\aservice\"\x10\n" +
 	"\x0eReportResponse\"\x10\n" +
 	"\x0eReleaseRequest\"\x11\n" +
-	"\x0fReleaseResponse2\xaf\x02\n" +
+	"\x0fReleaseResponse\"9\n" +
+	"\rDefineRequest\x12(\n" +
+	"\x04unit\x18\x01 \x01(\v2\x14.dactyl.init.v1.UnitR\x04unit\"\xdb\x04\n" +
+	"\x04Unit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acommand\x18\x02 \x03(\tR\acommand\x12/\n" +
+	"\x03env\x18\x03 \x03(\v2\x1d.dactyl.init.v1.Unit.EnvEntryR\x03env\x12\x14\n" +
+	"\x05needs\x18\x04 \x03(\tR\x05needs\x12\x1e\n" +
+	"\n" +
+	"conditions\x18\x05 \x03(\tR\n" +
+	"conditions\x12\x12\n" +
+	"\x04user\x18\x06 \x01(\rR\x04user\x12\"\n" +
+	"\fcapabilities\x18\a \x03(\tR\fcapabilities\x12\x16\n" +
+	"\x06memory\x18\b \x01(\tR\x06memory\x12\x18\n" +
+	"\arestart\x18\t \x01(\tR\arestart\x12\x18\n" +
+	"\aaliases\x18\n" +
+	" \x03(\tR\aaliases\x12\x12\n" +
+	"\x04stop\x18\v \x01(\tR\x04stop\x12\x12\n" +
+	"\x04hang\x18\f \x01(\tR\x04hang\x12\x12\n" +
+	"\x04kill\x18\r \x01(\tR\x04kill\x12\x16\n" +
+	"\x06socket\x18\x0e \x01(\tR\x06socket\x12+\n" +
+	"\x05ready\x18\x0f \x01(\v2\x15.dactyl.init.v1.ProbeR\x05ready\x12-\n" +
+	"\x06health\x18\x10 \x01(\v2\x15.dactyl.init.v1.ProbeR\x06health\x12\x1a\n" +
+	"\bdelegate\x18\x11 \x01(\bR\bdelegate\x12%\n" +
+	"\fno_new_privs\x18\x12 \x01(\bH\x00R\n" +
+	"noNewPrivs\x88\x01\x01\x1a6\n" +
+	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
+	"\r_no_new_privs\"[\n" +
+	"\x05Probe\x12\x16\n" +
+	"\x06socket\x18\x01 \x01(\tR\x06socket\x12\x12\n" +
+	"\x04grpc\x18\x02 \x01(\tR\x04grpc\x12\x12\n" +
+	"\x04http\x18\x03 \x01(\tR\x04http\x12\x12\n" +
+	"\x04exec\x18\x04 \x03(\tR\x04exec\"\xc6\x01\n" +
+	"\x0eDefineResponse\x12@\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2&.dactyl.init.v1.DefineResponse.OutcomeR\aoutcome\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"X\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05ADDED\x10\x01\x12\r\n" +
+	"\tUNCHANGED\x10\x02\x12\v\n" +
+	"\aCHANGED\x10\x03\x12\r\n" +
+	"\tRESTARTED\x10\x04\"#\n" +
+	"\rForgetRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
+	"\x0eForgetResponse2\xfb\x03\n" +
 	"\vInitService\x12T\n" +
 	"\aPublish\x12\x1e.dactyl.init.v1.PublishRequest\x1a\x1f.dactyl.init.v1.PublishResponse\"\b\x8a\xb5\x18\x04init\x12h\n" +
 	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\x1f\x8a\xb5\x18\x04init\xa2\xb5\x18\aconfigd\xa2\xb5\x18\x05etcdd\x90\x02\x02\x12`\n" +
-	"\aRelease\x12\x1e.dactyl.init.v1.ReleaseRequest\x1a\x1f.dactyl.init.v1.ReleaseResponse\"\x14\x8a\xb5\x18\x04init\xa2\xb5\x18\x05diskd\x90\x02\x02B?Z=github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1;initv1b\x06proto3"
+	"\aRelease\x12\x1e.dactyl.init.v1.ReleaseRequest\x1a\x1f.dactyl.init.v1.ReleaseResponse\"\x14\x8a\xb5\x18\x04init\xa2\xb5\x18\x05diskd\x90\x02\x02\x12d\n" +
+	"\x06Define\x12\x1d.dactyl.init.v1.DefineRequest\x1a\x1e.dactyl.init.v1.DefineResponse\"\x1b\x8a\xb5\x18\x04init\xa2\xb5\x18\x04extd\xa2\xb5\x18\x04podd\x90\x02\x02\x12d\n" +
+	"\x06Forget\x12\x1d.dactyl.init.v1.ForgetRequest\x1a\x1e.dactyl.init.v1.ForgetResponse\"\x1b\x8a\xb5\x18\x04init\xa2\xb5\x18\x04extd\xa2\xb5\x18\x04podd\x90\x02\x02B?Z=github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1;initv1b\x06proto3"
 
 var (
 	file_local_dactyl_init_v1_init_proto_rawDescOnce sync.Once
@@ -319,29 +865,47 @@ func file_local_dactyl_init_v1_init_proto_rawDescGZIP() []byte {
 	return file_local_dactyl_init_v1_init_proto_rawDescData
 }
 
-var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_local_dactyl_init_v1_init_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_local_dactyl_init_v1_init_proto_goTypes = []any{
-	(*PublishRequest)(nil),  // 0: dactyl.init.v1.PublishRequest
-	(*PublishResponse)(nil), // 1: dactyl.init.v1.PublishResponse
-	(*ReportRequest)(nil),   // 2: dactyl.init.v1.ReportRequest
-	(*ReportResponse)(nil),  // 3: dactyl.init.v1.ReportResponse
-	(*ReleaseRequest)(nil),  // 4: dactyl.init.v1.ReleaseRequest
-	(*ReleaseResponse)(nil), // 5: dactyl.init.v1.ReleaseResponse
-	(*anypb.Any)(nil),       // 6: google.protobuf.Any
+	(DefineResponse_Outcome)(0), // 0: dactyl.init.v1.DefineResponse.Outcome
+	(*PublishRequest)(nil),      // 1: dactyl.init.v1.PublishRequest
+	(*PublishResponse)(nil),     // 2: dactyl.init.v1.PublishResponse
+	(*ReportRequest)(nil),       // 3: dactyl.init.v1.ReportRequest
+	(*ReportResponse)(nil),      // 4: dactyl.init.v1.ReportResponse
+	(*ReleaseRequest)(nil),      // 5: dactyl.init.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),     // 6: dactyl.init.v1.ReleaseResponse
+	(*DefineRequest)(nil),       // 7: dactyl.init.v1.DefineRequest
+	(*Unit)(nil),                // 8: dactyl.init.v1.Unit
+	(*Probe)(nil),               // 9: dactyl.init.v1.Probe
+	(*DefineResponse)(nil),      // 10: dactyl.init.v1.DefineResponse
+	(*ForgetRequest)(nil),       // 11: dactyl.init.v1.ForgetRequest
+	(*ForgetResponse)(nil),      // 12: dactyl.init.v1.ForgetResponse
+	nil,                         // 13: dactyl.init.v1.Unit.EnvEntry
+	(*anypb.Any)(nil),           // 14: google.protobuf.Any
 }
 var file_local_dactyl_init_v1_init_proto_depIdxs = []int32{
-	6, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
-	0, // 1: dactyl.init.v1.InitService.Publish:input_type -> dactyl.init.v1.PublishRequest
-	2, // 2: dactyl.init.v1.InitService.Report:input_type -> dactyl.init.v1.ReportRequest
-	4, // 3: dactyl.init.v1.InitService.Release:input_type -> dactyl.init.v1.ReleaseRequest
-	1, // 4: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
-	3, // 5: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
-	5, // 6: dactyl.init.v1.InitService.Release:output_type -> dactyl.init.v1.ReleaseResponse
-	4, // [4:7] is the sub-list for method output_type
-	1, // [1:4] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	14, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
+	8,  // 1: dactyl.init.v1.DefineRequest.unit:type_name -> dactyl.init.v1.Unit
+	13, // 2: dactyl.init.v1.Unit.env:type_name -> dactyl.init.v1.Unit.EnvEntry
+	9,  // 3: dactyl.init.v1.Unit.ready:type_name -> dactyl.init.v1.Probe
+	9,  // 4: dactyl.init.v1.Unit.health:type_name -> dactyl.init.v1.Probe
+	0,  // 5: dactyl.init.v1.DefineResponse.outcome:type_name -> dactyl.init.v1.DefineResponse.Outcome
+	1,  // 6: dactyl.init.v1.InitService.Publish:input_type -> dactyl.init.v1.PublishRequest
+	3,  // 7: dactyl.init.v1.InitService.Report:input_type -> dactyl.init.v1.ReportRequest
+	5,  // 8: dactyl.init.v1.InitService.Release:input_type -> dactyl.init.v1.ReleaseRequest
+	7,  // 9: dactyl.init.v1.InitService.Define:input_type -> dactyl.init.v1.DefineRequest
+	11, // 10: dactyl.init.v1.InitService.Forget:input_type -> dactyl.init.v1.ForgetRequest
+	2,  // 11: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
+	4,  // 12: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
+	6,  // 13: dactyl.init.v1.InitService.Release:output_type -> dactyl.init.v1.ReleaseResponse
+	10, // 14: dactyl.init.v1.InitService.Define:output_type -> dactyl.init.v1.DefineResponse
+	12, // 15: dactyl.init.v1.InitService.Forget:output_type -> dactyl.init.v1.ForgetResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_local_dactyl_init_v1_init_proto_init() }
@@ -349,18 +913,20 @@ func file_local_dactyl_init_v1_init_proto_init() {
 	if File_local_dactyl_init_v1_init_proto != nil {
 		return
 	}
+	file_local_dactyl_init_v1_init_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_dactyl_init_v1_init_proto_rawDesc), len(file_local_dactyl_init_v1_init_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_local_dactyl_init_v1_init_proto_goTypes,
 		DependencyIndexes: file_local_dactyl_init_v1_init_proto_depIdxs,
+		EnumInfos:         file_local_dactyl_init_v1_init_proto_enumTypes,
 		MessageInfos:      file_local_dactyl_init_v1_init_proto_msgTypes,
 	}.Build()
 	File_local_dactyl_init_v1_init_proto = out.File

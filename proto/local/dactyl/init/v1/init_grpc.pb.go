@@ -24,6 +24,8 @@ const (
 	InitService_Publish_FullMethodName = "/dactyl.init.v1.InitService/Publish"
 	InitService_Report_FullMethodName  = "/dactyl.init.v1.InitService/Report"
 	InitService_Release_FullMethodName = "/dactyl.init.v1.InitService/Release"
+	InitService_Define_FullMethodName  = "/dactyl.init.v1.InitService/Define"
+	InitService_Forget_FullMethodName  = "/dactyl.init.v1.InitService/Forget"
 )
 
 // InitServiceClient is the client API for InitService service.
@@ -39,6 +41,14 @@ type InitServiceClient interface {
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
 	// Release has init let go of /var on the way down, so that diskd can unmount and wipe it: logs go on in memory.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
+	// Define adds a unit to those that init runs, or changes one of the caller's. The unit lives on when the caller dies; the
+	// caller defines its units again whenever it starts, which changes nothing about those that are as they were.
+	// InvalidArgument names the field that is wrong, PermissionDenied what the caller's manifest (defines:) does not let it
+	// define, AlreadyExists whose the name is, ResourceExhausted that there is no room for more units.
+	Define(ctx context.Context, in *DefineRequest, opts ...grpc.CallOption) (*DefineResponse, error)
+	// Forget ends one of the caller's units and removes it, its log and what is kept of it. It answers before the unit has
+	// ended. NotFound: there is no such unit.
+	Forget(ctx context.Context, in *ForgetRequest, opts ...grpc.CallOption) (*ForgetResponse, error)
 }
 
 type initServiceClient struct {
@@ -79,6 +89,26 @@ func (c *initServiceClient) Release(ctx context.Context, in *ReleaseRequest, opt
 	return out, nil
 }
 
+func (c *initServiceClient) Define(ctx context.Context, in *DefineRequest, opts ...grpc.CallOption) (*DefineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DefineResponse)
+	err := c.cc.Invoke(ctx, InitService_Define_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *initServiceClient) Forget(ctx context.Context, in *ForgetRequest, opts ...grpc.CallOption) (*ForgetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForgetResponse)
+	err := c.cc.Invoke(ctx, InitService_Forget_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InitServiceServer is the server API for InitService service.
 // All implementations must embed UnimplementedInitServiceServer
 // for forward compatibility.
@@ -92,6 +122,14 @@ type InitServiceServer interface {
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
 	// Release has init let go of /var on the way down, so that diskd can unmount and wipe it: logs go on in memory.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	// Define adds a unit to those that init runs, or changes one of the caller's. The unit lives on when the caller dies; the
+	// caller defines its units again whenever it starts, which changes nothing about those that are as they were.
+	// InvalidArgument names the field that is wrong, PermissionDenied what the caller's manifest (defines:) does not let it
+	// define, AlreadyExists whose the name is, ResourceExhausted that there is no room for more units.
+	Define(context.Context, *DefineRequest) (*DefineResponse, error)
+	// Forget ends one of the caller's units and removes it, its log and what is kept of it. It answers before the unit has
+	// ended. NotFound: there is no such unit.
+	Forget(context.Context, *ForgetRequest) (*ForgetResponse, error)
 	mustEmbedUnimplementedInitServiceServer()
 }
 
@@ -110,6 +148,12 @@ func (UnimplementedInitServiceServer) Report(context.Context, *ReportRequest) (*
 }
 func (UnimplementedInitServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedInitServiceServer) Define(context.Context, *DefineRequest) (*DefineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Define not implemented")
+}
+func (UnimplementedInitServiceServer) Forget(context.Context, *ForgetRequest) (*ForgetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
 }
 func (UnimplementedInitServiceServer) mustEmbedUnimplementedInitServiceServer() {}
 func (UnimplementedInitServiceServer) testEmbeddedByValue()                     {}
@@ -186,6 +230,42 @@ func _InitService_Release_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InitService_Define_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DefineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InitServiceServer).Define(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InitService_Define_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InitServiceServer).Define(ctx, req.(*DefineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InitService_Forget_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForgetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InitServiceServer).Forget(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InitService_Forget_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InitServiceServer).Forget(ctx, req.(*ForgetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InitService_ServiceDesc is the grpc.ServiceDesc for InitService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -204,6 +284,14 @@ var InitService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Release",
 			Handler:    _InitService_Release_Handler,
+		},
+		{
+			MethodName: "Define",
+			Handler:    _InitService_Define_Handler,
+		},
+		{
+			MethodName: "Forget",
+			Handler:    _InitService_Forget_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
