@@ -18,7 +18,7 @@ import (
 func New(env *daemon.Env) error {
 	ctx := context.Background()
 
-	nodeID, err := identity.Load(env.StateDir)
+	nodeID, err := identity.Load(env.StateDir, env.Log)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
 )
 
-// tableFile holds the table for the next life of this daemon, in the form it has on the wire.
+// tableFile holds the table for the next life of this daemon, sealed, in the form it has on the wire.
 const tableFile = "discoveryd.records"
 
 // restore reads both files: the nodes known before, and the own record.
@@ -31,7 +31,12 @@ func (m *Mesh) restore() (known []string, own *record.Record) {
 		return nil, nil
 	}
 
-	records, err := record.DecodeAll(data)
+	var records []record.Record
+
+	if data, err = atomicfile.Unseal(data); err == nil {
+		records, err = record.DecodeAll(data)
+	}
+
 	if err != nil {
 		m.log.Warn("table of the daemon's earlier life is not used", "error", err)
 
@@ -56,7 +61,7 @@ func (m *Mesh) save(written []byte) []byte {
 	data := record.EncodeAll(m.knownRecords())
 
 	if string(data) != string(written) {
-		if err := atomicfile.Write(filepath.Join(m.files.RunDir, tableFile), data, 0o600); err != nil {
+		if err := atomicfile.Write(filepath.Join(m.files.RunDir, tableFile), atomicfile.Seal(data), 0o600); err != nil {
 			m.log.Warn("table not kept", "error", err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -21,6 +21,8 @@ import (
 const File = "node-identity.yaml"
 
 const (
+	copyFile = "node-identity.good"
+
 	size     = 32
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	// textLen is what 256 bits need in base 62.
@@ -31,37 +33,56 @@ type document struct {
 	NodeID string `yaml:"nodeId"`
 }
 
-// Load reads the identity of this machine, and makes it on the first start.
-// A damaged file is an error: a new identity would make this another node.
-func Load(stateDir string) (string, error) {
-	path := filepath.Join(stateDir, File)
+// Load reads the identity of this machine, and makes it on the first start. It has a copy with a checksum; when both are
+// damaged a new one is made, which is loudly told: without its identity this is another node to the cluster, and to no node at
+// all it would be of less use.
+func Load(stateDir string, log *slog.Logger) (string, error) {
+	file := atomicfile.Twin{Path: filepath.Join(stateDir, File), Copy: filepath.Join(stateDir, copyFile), Mode: 0o600}
 
-	if err := atomicfile.Clean(path); err != nil {
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return "", fmt.Errorf("make state directory: %w", err)
+	}
+
+	if err := file.Clean(); err != nil {
 		return "", fmt.Errorf("clean node identity: %w", err)
 	}
 
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return create(path)
+	data, mended, err := file.Read(func(data []byte) error {
+		_, err := parse(data)
+
+		return err
+	})
+
+	switch {
+	case mended != nil:
+		log.Error("node identity mended", "error", mended)
+	case errors.Is(err, atomicfile.ErrDamaged):
+		log.Error("node identity lost: the cluster sees a new node from now on; the member that this machine was goes when it expires", "error", err)
+
+		if err := file.SetAside(); err != nil {
+			return "", fmt.Errorf("node identity: %w", err)
+		}
+
+		return create(file)
+	case err != nil:
+		return "", fmt.Errorf("node identity: %w", err)
+	case data == nil:
+		return create(file)
 	}
 
-	if err != nil {
-		return "", fmt.Errorf("read node identity: %w", err)
-	}
-
-	var stored document
-	if err := yaml.Unmarshal(data, &stored); err != nil {
-		return "", fmt.Errorf("parse node identity %s: %w", path, err)
-	}
-
-	if err := check(stored.NodeID); err != nil {
-		return "", fmt.Errorf("node identity %s: %w (restore the file, or delete it to make this a new node)", path, err)
-	}
-
-	return stored.NodeID, nil
+	return parse(data)
 }
 
-func create(path string) (string, error) {
+func parse(data []byte) (string, error) {
+	var stored document
+	if err := yaml.Unmarshal(data, &stored); err != nil {
+		return "", fmt.Errorf("parse node identity: %w", err)
+	}
+
+	return stored.NodeID, check(stored.NodeID)
+}
+
+func create(file atomicfile.Twin) (string, error) {
 	random := make([]byte, size)
 	if _, err := rand.Read(random); err != nil {
 		return "", fmt.Errorf("make node identity: %w", err)
@@ -74,11 +95,7 @@ func create(path string) (string, error) {
 		return "", fmt.Errorf("encode node identity: %w", err)
 	}
 
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", fmt.Errorf("make state directory: %w", err)
-	}
-
-	if err := atomicfile.Write(path, data, 0o600); err != nil {
+	if err := file.Write(data); err != nil {
 		return "", fmt.Errorf("write node identity: %w", err)
 	}
 

@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,7 @@ func TestLoadMakesOneAndKeepsIt(t *testing.T) {
 
 	dir := filepath.Join(t.TempDir(), "state")
 
-	first, err := identity.Load(dir)
+	first, err := identity.Load(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func TestLoadMakesOneAndKeepsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	second, err := identity.Load(dir)
+	second, err := identity.Load(dir, slog.New(slog.DiscardHandler))
 	if err != nil || first != second {
 		t.Errorf("identity changed from %q to %q (%v)", first, second, err)
 	}
@@ -39,12 +40,40 @@ func TestLoadMakesOneAndKeepsIt(t *testing.T) {
 		t.Errorf("identity file: %v %v", info.Mode(), err)
 	}
 
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
 		t.Errorf("beside the identity: %v, %v", entries, err)
 	}
 }
 
-func TestLoadDamaged(t *testing.T) {
+// TestDamagedIsMended: one of the two files is enough, and a word in the log tells of it.
+func TestDamagedIsMended(t *testing.T) {
+	t.Parallel()
+
+	dir := t.TempDir()
+
+	first, err := identity.Load(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, name := range []string{identity.File, "node-identity.good"} {
+		for _, content := range []string{"", "nodeId: [", "nodeId: AAAA\n"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+
+			var log bytes.Buffer
+
+			again, err := identity.Load(dir, slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil || again != first || !strings.Contains(log.String(), "node identity mended") {
+				t.Errorf("%s is %q: identity %q, %v, log: %s", name, content, again, err, log.String())
+			}
+		}
+	}
+}
+
+// TestLostIsMadeAnew: without the copy, as an older build left it, a damaged identity is lost; that is told, and the node goes on.
+func TestLostIsMadeAnew(t *testing.T) {
 	t.Parallel()
 
 	for content, want := range map[string]string{
@@ -58,8 +87,19 @@ func TestLoadDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		if _, err := identity.Load(dir); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %s", content, err, want)
+		var log bytes.Buffer
+
+		made, err := identity.Load(dir, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil || len(made) != 43 || !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "node identity lost") {
+			t.Errorf("%q: got %q, %v, log: %s", content, made, err, log.String())
+		}
+
+		if again, err := identity.Load(dir, slog.New(slog.DiscardHandler)); err != nil || again != made {
+			t.Errorf("the new one does not stay: %q, %v", again, err)
+		}
+
+		if kept, err := os.ReadFile(filepath.Join(dir, identity.File+".damaged")); err != nil || string(kept) != content {
+			t.Errorf("the damaged one is not kept: %q, %v", kept, err)
 		}
 	}
 }

@@ -47,6 +47,10 @@ func (f *File) restore(ctx context.Context, local state.State) error {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
 
+	if data, err = atomicfile.Unseal(data); err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+
 	for reader := bytes.NewReader(data); ; {
 		var message cosiv1.Resource
 
@@ -120,7 +124,7 @@ func (f *File) write(ctx context.Context, local state.State) error {
 		}
 	}
 
-	if err := atomicfile.Write(f.Path, out.Bytes(), 0o600); err != nil {
+	if err := atomicfile.Write(f.Path, atomicfile.Seal(out.Bytes()), 0o600); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 
