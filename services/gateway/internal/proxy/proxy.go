@@ -126,6 +126,8 @@ type call struct {
 	info   *caller.AuthInfo
 	hand   *bounds.Call
 	md     metadata.MD
+	// begun is set when the caller has the header already.
+	begun bool
 }
 
 func (c *call) serve(ctx context.Context) error {

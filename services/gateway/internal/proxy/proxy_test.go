@@ -278,7 +278,7 @@ func TestResourceRequestsFollowTheirType(t *testing.T) {
 		}
 	}
 
-	if _, err := get(admin, farType); status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "diskd does not run") {
+	if _, err := get(admin, farType); status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "diskd does not run") {
 		t.Errorf("type without owner: %v", err)
 	}
 
@@ -288,6 +288,50 @@ func TestResourceRequestsFollowTheirType(t *testing.T) {
 
 	if _, err := get(admin, openType, "nodes", "127.0.0.2,127.0.0.3"); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("resources of two nodes: %v", err)
+	}
+}
+
+// TestTypeWithoutDaemonIsEmpty: a client that asks for several types keeps what it has of the others.
+func TestTypeWithoutDaemonIsEmpty(t *testing.T) {
+	p := startPair(t)
+
+	for _, pairs := range [][]string{nil, {"node", "127.0.0.3"}} {
+		client := v1alpha1.NewStateClient(p.conn)
+
+		list, err := client.List(with(t, pairs...), &v1alpha1.ListRequest{Type: farType})
+		if err == nil {
+			_, err = list.Recv()
+		}
+
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("list %q: %v", pairs, err)
+		}
+
+		if _, err := client.Destroy(with(t, pairs...), &v1alpha1.DestroyRequest{Type: farType, Id: "x"}); err == nil {
+			t.Errorf("destroy %q was accepted", pairs)
+		}
+	}
+
+	// A watch is established, silent, and goes on when the daemon comes.
+	watch, err := v1alpha1.NewStateClient(p.conn).Watch(with(t), &v1alpha1.WatchRequest{Type: farType})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if first, err := watch.Recv(); err != nil || len(first.GetEvent()) > 0 {
+		t.Fatalf("the first message: %v, %v", first, err)
+	}
+
+	p.first.startOwner(t, "diskd")
+
+	for range fake.StreamLength - 1 {
+		if _, err := watch.Recv(); err != nil {
+			t.Fatalf("after diskd came: %v", err)
+		}
+	}
+
+	if _, err := watch.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("the end: %v", err)
 	}
 }
 

@@ -43,6 +43,18 @@ func (c *call) download(ctx context.Context) error {
 func (c *call) follow(
 	ctx context.Context, target string, request *raw.Frame, send func(any) error,
 ) (grpc.ClientStream, error) {
+	stream, err := c.relay(ctx, target, request, send)
+	if c.empty(err) {
+		return c.silence(ctx, target, request, send)
+	}
+
+	return stream, err
+}
+
+// relay is follow for a daemon that is on its node.
+func (c *call) relay(
+	ctx context.Context, target string, request *raw.Frame, send func(any) error,
+) (grpc.ClientStream, error) {
 	conn, ctx, err := c.target(ctx, target, request)
 	if err != nil {
 		return nil, err
@@ -58,7 +70,7 @@ func (c *call) follow(
 	patience.answered()
 
 	err = patience.explain(err, c.info.Local)
-	if err == nil && c.plan.Reach != route.Many {
+	if err == nil && c.plan.Reach != route.Many && !c.begun {
 		err = c.passHeader(stream)
 	}
 

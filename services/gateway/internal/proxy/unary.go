@@ -48,6 +48,10 @@ func (c *call) unary(ctx context.Context) error {
 
 func (c *call) invoke(ctx context.Context, target string, request *raw.Frame) (upstream.Answer, error) {
 	conn, ctx, err := c.target(ctx, target, request)
+	if c.empty(err) {
+		err = c.nothing(err)
+	}
+
 	if err != nil {
 		return upstream.Answer{}, err
 	}
@@ -58,6 +62,9 @@ func (c *call) invoke(ctx context.Context, target string, request *raw.Frame) (u
 	defer patience.answered()
 
 	answer, err := conn.Invoke(patience.ctx, c.plan.Method.Name, request, c.plan.Method.Idempotent)
+	if c.empty(err) {
+		err = c.nothing(err)
+	}
 
 	return answer, patience.explain(err, c.info.Local)
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -149,7 +150,7 @@ func (w *waiter) await(ctx context.Context) error {
 func (w *waiter) missing(state connectivity.State) error {
 	switch {
 	case exists(w.socket + dial.Stopped):
-		return status.Errorf(codes.FailedPrecondition, "%s was stopped or given up on this node; see: service %s", w.name, w.name)
+		return dial.StoppedError(w.name)
 	case !w.seen.Load() && state == connectivity.TransientFailure && !exists(w.socket):
 		return absent(w.name)
 	default:
@@ -157,8 +158,23 @@ func (w *waiter) missing(state connectivity.State) error {
 	}
 }
 
-func absent(name string) error {
-	return status.Errorf(codes.Unimplemented, "%s does not run on this node; see: service %s", name, name)
+func absent(name string) error { return &absentError{name} }
+
+// absentError says that a daemon is not on this node: Unimplemented.
+type absentError struct{ name string }
+
+func (e *absentError) Error() string {
+	return fmt.Sprintf("%s does not run on this node; see: service %s", e.name, e.name)
+}
+
+// GRPCStatus is what the caller gets.
+func (e *absentError) GRPCStatus() *status.Status { return status.New(codes.Unimplemented, e.Error()) }
+
+// IsAbsent tells whether a call failed because its daemon is not on this node.
+func IsAbsent(err error) bool {
+	var absent *absentError
+
+	return errors.As(err, &absent)
 }
 
 func exists(path string) bool {
