@@ -23,11 +23,12 @@ CACHE    ?= _out/cache
 IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -cache $(CACHE) -epoch $(EPOCH) -tag $(TAG) -sha $(SHA) -ldflags "$(LDFLAGS)" \
 	-tags grpcnotrace$(if $(WITH_DEBUG),$(comma)debug) $(if $(WITH_RACE),-race) $(if $(FAST)$(SWAP)$(WITH_DEBUG)$(WITH_RACE),-fast) -linked "$(DAEMONS)" -alone "$(ALONE)" $(addprefix -swap ,$(SWAP))
 
-# Packages that images are built with (gcc: runc) and tests use as outside views, by the program that shows they are there.
-APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client curl:curl find:findutils ps:procps \
+# Packages that images are built with (gcc: runc) and tests use as outside views, by the program that shows they are there;
+# tools/bare-machine finds out when one is missing. git, make and ca-certificates come before make does.
+APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client find:findutils ps:procps \
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
        sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage mkfs.vfat:dosfstools mcopy:mtools \
-       zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev
+       zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev debootstrap:debootstrap
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet test unit fuzz e2e race bench bench-vm clean \
