@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
@@ -260,7 +261,9 @@ func maintenance(t *testing.T, first, second *node) {
 		t.Errorf("alarms: %v %v", alarms, err)
 	}
 
-	snapshot(t, first)
+	for range 10 { // whether all of a stream comes must not be left to chance
+		snapshot(t, first)
+	}
 }
 
 func snapshot(t *testing.T, n *node) {
@@ -281,8 +284,12 @@ func snapshot(t *testing.T, n *node) {
 
 	for {
 		data, err := stream.Recv()
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			break
+		}
+
+		if err != nil {
+			t.Fatalf("the stream does not end well: %v", err)
 		}
 
 		if _, err = file.Write(data.GetBytes()); err != nil {

@@ -1,10 +1,9 @@
 package operators
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -22,29 +21,28 @@ func (s *Server) EtcdSnapshot(_ *machine.EtcdSnapshotRequest, stream grpc.Server
 		return asStatus(err)
 	}
 
-	snapshot, err := m.Client().Snapshot(plain(stream.Context()))
+	messages := bufio.NewWriterSize(writer(func(data []byte) error { return stream.Send(&common.Data{Bytes: data}) }), chunk)
+
+	if err = m.Snapshot(messages); err == nil {
+		err = messages.Flush()
+	}
+
 	if err != nil {
-		return asStatus(fmt.Errorf("snapshot etcd: %w", err))
+		return asStatus(err)
 	}
-	defer snapshot.Close()
 
-	buffer := make([]byte, chunk)
+	return nil
+}
 
-	for {
-		n, err := io.ReadFull(snapshot, buffer)
-		if n > 0 {
-			if sendErr := stream.Send(&common.Data{Bytes: buffer[:n]}); sendErr != nil {
-				return sendErr
-			}
-		}
+// writer sends what is written.
+type writer func([]byte) error
 
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return asStatus(fmt.Errorf("snapshot etcd: %w", err))
-		}
+func (w writer) Write(data []byte) (int, error) {
+	if err := w(data); err != nil {
+		return 0, err
 	}
+
+	return len(data), nil
 }
 
 // EtcdAlarmList lists the cluster's alarms.
