@@ -2,9 +2,11 @@
 package etcdd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
@@ -15,6 +17,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
+	"github.com/dactyl-os/dactyl/services/etcdd/internal/lastrun"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/operators"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
 )
@@ -26,15 +29,25 @@ func New(env *daemon.Env) error {
 	missing.set("waiting for the machine configuration")
 
 	reporter := report.New(env)
+	dataDir := env.Path("var", "lib", "etcd")
+
+	last, run, err := lastrun.Begin(filepath.Join(env.RunDir, "etcdd.json"))
+	if err != nil {
+		env.Log.Warn("memory of the last run", "error", err)
+	}
+
 	keep := keeper.New(env.Log, func(s keeper.Status) {
 		env.Log.Info("etcd status", "message", s.Message, "ready", s.Ready, "learner", s.Learner)
 		reporter.Tell(stateOf(s), s.Message)
 		poke(changed)
-	})
-	dataDir := env.Path("var", "lib", "etcd")
 
-	if state, _, err := (engine.Data{Dir: dataDir}).State(); err == nil && state == plan.DataPresent {
-		keep.Resume()
+		if err := run.Member(s.Member); err != nil {
+			env.Log.Warn("memory of this run", "error", err)
+		}
+	})
+
+	if err := resume(env, keep, last, engine.Data{Dir: dataDir}); err != nil {
+		return err
 	}
 
 	parameters, err := cmdline.Read(env.Root)
@@ -45,7 +58,16 @@ func New(env *daemon.Env) error {
 	pki := &controllers.PKI{Dir: env.Path("system", "secrets", "etcd")}
 
 	machine.RegisterMachineServiceServer(env.Server(), &operators.Server{Keeper: keep, Log: env.Log})
-	env.Go("member", keep.Run)
+	env.Go("member", func(ctx context.Context) error {
+		err := keep.Run(ctx)
+
+		// Another cause is a failure of the daemon's, and no end in order.
+		if cause := context.Cause(ctx); err != nil || !errors.Is(cause, context.Canceled) {
+			return err
+		}
+
+		return run.End()
+	})
 	env.Go("report", reporter.Run)
 
 	return errors.Join(
@@ -59,12 +81,30 @@ func New(env *daemon.Env) error {
 	)
 }
 
-func stateOf(s keeper.Status) string {
-	if s.Ready {
-		return "Running"
+// resume goes on where the last run was: what readers saw of its member stays, and callers wait for it.
+func resume(env *daemon.Env, keep *keeper.Keeper, last lastrun.Run, data engine.Data) error {
+	if last.Ended {
+		keep.ByHand()
 	}
 
-	return "Preparing"
+	if state, _, err := data.State(); err != nil || state != plan.DataPresent {
+		return nil //nolint:nilerr // the keeper looks again, and tells
+	}
+
+	keep.Resume(last.Member)
+
+	return controllers.PublishMember(context.Background(), env.Local(), last.Member)
+}
+
+func stateOf(s keeper.Status) string {
+	switch {
+	case s.Ready:
+		return "Running"
+	case s.Failed:
+		return "Failed"
+	default:
+		return "Preparing"
+	}
 }
 
 // sentence says why there is no specification of the member.

@@ -1,6 +1,7 @@
 package etcdd_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -321,14 +322,18 @@ func killed(t *testing.T, n *node) {
 		t.Logf("serving %s after the start", away)
 	}
 
-	for _, again := range n.owned {
-		again(t)
-	}
+	// Without a configuration for longer than a restarted daemon holds its answers back, and until the member is back.
+	stopLooking := n.alwaysHasMember(t)
+
+	time.Sleep(2 * time.Second) // the time that the others take
+	n.publishAgain(t)
 
 	// A caller waits for the member instead of being refused.
 	if _, err := n.api.EtcdStatus(t.Context(), &emptypb.Empty{}); err != nil {
 		t.Errorf("status right after the restart: %v", err)
 	}
+
+	stopLooking()
 
 	after := awaitVoters(t, n, 2)
 	t.Logf("member back %s after the start", time.Since(start))
@@ -337,6 +342,43 @@ func killed(t *testing.T, n *node) {
 		if after[i].String() != before[i].String() {
 			t.Errorf("members were %v, are %v", before, after)
 		}
+	}
+}
+
+// alwaysHasMember reads the member of a restarted daemon until the function is called.
+func (n *node) alwaysHasMember(t *testing.T) (stop func()) {
+	t.Helper()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := safe.StateGetByID[*etcd.Member](ctx, n.state, etcd.LocalMemberID); err != nil && ctx.Err() == nil {
+				ended <- err
+
+				return
+			}
+		}
+
+		ended <- nil
+	}()
+
+	return func() {
+		t.Helper()
+		cancel()
+
+		if err := <-ended; err != nil {
+			t.Errorf("the member was away: %v", err)
+		}
+	}
+}
+
+func (n *node) publishAgain(t *testing.T) {
+	t.Helper()
+
+	for _, again := range n.owned {
+		again(t)
 	}
 }
 
@@ -356,6 +398,31 @@ func leaves(t *testing.T, stays, goes *node) {
 	if status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("the last member leaves: %v", err)
 	}
+
+	// A crash is no wish to join.
+	goes.Restart()
+	goes.publishAgain(t)
+	kittest.AwaitNoError(t, 20*time.Second, func() error {
+		_, err := goes.api.EtcdStatus(t.Context(), &emptypb.Empty{})
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "service etcdd restart") {
+			return fmt.Errorf("status of a node that left: %w", err)
+		}
+
+		return nil
+	})
+
+	if _, err := safe.StateGetByID[*etcd.Member](t.Context(), goes.state, etcd.LocalMemberID); !state.IsNotFoundError(err) {
+		t.Errorf("a node that left has a member: %v", err)
+	}
+
+	if err := goes.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	goes.Launch()
+	goes.AwaitServing()
+	goes.publishAgain(t)
+	awaitVoters(t, goes, 2)
 }
 
 func newNode(t *testing.T, ca *issuer, name, addr string) *node {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/safe"
+	"github.com/cosi-project/runtime/pkg/state"
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/block"
@@ -37,8 +38,27 @@ type Member struct {
 // volume is what the data directory is on.
 const volume = "EPHEMERAL"
 
+const memberController = "etcdd.Member"
+
 // Name is the owner of the outputs.
-func (*Member) Name() string { return "etcdd.Member" }
+func (*Member) Name() string { return memberController }
+
+// PublishMember tells of the member before the controller runs, so that a restart of the daemon does not take it away from
+// readers. Nothing for the ID 0.
+func PublishMember(ctx context.Context, local state.State, id uint64) error {
+	if id == 0 {
+		return nil
+	}
+
+	return local.Create(ctx, member(id), state.WithCreateOwner(memberController))
+}
+
+func member(id uint64) *etcd.Member {
+	res := etcd.NewMember(etcd.NamespaceName, etcd.LocalMemberID)
+	res.TypedSpec().MemberID = fmt.Sprintf("%016x", id)
+
+	return res
+}
 
 // Inputs of the controller.
 func (*Member) Inputs() []controller.Input {
@@ -81,15 +101,15 @@ func (c *Member) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) e
 }
 
 func (c *Member) publish(ctx context.Context, r controller.Runtime) error {
-	out := etcd.NewMember(etcd.NamespaceName, etcd.LocalMemberID)
-
 	status := c.Keeper.Status()
+	out := member(status.Member)
+
 	if status.Member == 0 {
 		return retire(ctx, r, out.Metadata())
 	}
 
 	return safe.WriterModify(ctx, r, out, func(res *etcd.Member) error {
-		res.TypedSpec().MemberID = fmt.Sprintf("%016x", status.Member)
+		*res.TypedSpec() = *out.TypedSpec()
 
 		return nil
 	})
@@ -119,7 +139,7 @@ func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input,
 		return in, err
 	}
 
-	member, err := reconcile.Find[*etcd.Spec](ctx, r, etcd.SpecID)
+	wanted, err := reconcile.Find[*etcd.Spec](ctx, r, etcd.SpecID)
 	if err != nil {
 		return in, err
 	}
@@ -130,13 +150,13 @@ func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input,
 	}
 
 	switch {
-	case member == nil:
+	case wanted == nil:
 		in.Missing = c.Missing()
 	case keys == nil || !keys.TypedSpec().Ready:
 		in.Missing = "waiting for etcd's certificates"
 	default:
-		in.Settings = c.settings(member.TypedSpec(), keys.TypedSpec().Version)
-		in.Peers, err = peers(ctx, r, member.TypedSpec().AdvertisedAddresses)
+		in.Settings = c.settings(wanted.TypedSpec(), keys.TypedSpec().Version)
+		in.Peers, err = peers(ctx, r, wanted.TypedSpec().AdvertisedAddresses)
 	}
 
 	return in, err

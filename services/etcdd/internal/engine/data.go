@@ -16,8 +16,11 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
 )
 
-// intentFile lies in the data directory, so that whoever wipes the data wipes the intent with it.
-const intentFile = "start.json"
+// These lie in the data directory, so that whoever wipes the data wipes them with it.
+const (
+	intentFile = "start.json"
+	outFile    = "out.json"
+)
 
 // Data is etcd's data directory.
 type Data struct{ Dir string }
@@ -31,11 +34,12 @@ type Note struct {
 func (d Data) member() string { return filepath.Join(d.Dir, "member") }
 func (d Data) wal() string    { return filepath.Join(d.Dir, "member", "wal") }
 func (d Data) note() string   { return filepath.Join(d.Dir, intentFile) }
+func (d Data) out() string    { return filepath.Join(d.Dir, outFile) }
 
 // State tells what the directory holds and why a first start is under way.
 func (d Data) State() (plan.Data, Note, error) {
-	note, err := d.readNote()
-	if err != nil {
+	var note Note
+	if err := read(d.note(), &note); err != nil {
 		return plan.DataNone, note, err
 	}
 
@@ -50,31 +54,30 @@ func (d Data) State() (plan.Data, Note, error) {
 }
 
 // SetNote records the intent before it is acted upon; it survives a power cut.
-func (d Data) SetNote(n Note) error {
-	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
-		return fmt.Errorf("make etcd data directory: %w", err)
-	}
-
-	data, err := json.Marshal(n)
-	if err != nil {
-		return fmt.Errorf("encode start note: %w", err)
-	}
-
-	if err = atomicfile.Write(d.note(), data, 0o600); err != nil {
-		return fmt.Errorf("write start note: %w", err)
-	}
-
-	return nil
-}
+func (d Data) SetNote(n Note) error { return d.write(d.note(), n) }
 
 // ClearNote forgets the intent once the member is ready.
-func (d Data) ClearNote() error {
-	if err := os.Remove(d.note()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove start note: %w", err)
-	}
+func (d Data) ClearNote() error { return remove(d.note()) }
 
-	return nil
+// stay is why this node stays out of the cluster.
+type stay struct {
+	Out plan.Out `json:"out"`
 }
+
+// Out tells why this node stays out of the cluster, if it does.
+func (d Data) Out() (plan.Out, error) {
+	var s stay
+
+	err := read(d.out(), &s)
+
+	return s.Out, err
+}
+
+// SetOut makes it stay out; it survives a power cut.
+func (d Data) SetOut(out plan.Out) error { return d.write(d.out(), stay{Out: out}) }
+
+// ComeBack forgets that it was a member.
+func (d Data) ComeBack() error { return errors.Join(d.Wipe(), remove(d.out())) }
 
 // WipeMember removes the member's files and keeps the intent.
 func (d Data) WipeMember() error {
@@ -89,26 +92,50 @@ func (d Data) WipeMember() error {
 	return nil
 }
 
-// Wipe removes everything but the directory itself, which may be a mount point.
+// Wipe removes the member and its intent, not the directory itself, which may be a mount point.
 func (d Data) Wipe() error { return errors.Join(d.WipeMember(), d.ClearNote()) }
 
-func (d Data) readNote() (Note, error) {
-	var n Note
-
-	data, err := os.ReadFile(d.note())
-	if errors.Is(err, fs.ErrNotExist) {
-		return n, nil
+func (d Data) write(path string, value any) error {
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return fmt.Errorf("make etcd data directory: %w", err)
 	}
 
+	data, err := json.Marshal(value)
 	if err != nil {
-		return n, fmt.Errorf("read start note: %w", err)
+		return fmt.Errorf("encode %s: %w", path, err)
 	}
 
-	if err = json.Unmarshal(data, &n); err != nil {
-		return n, fmt.Errorf("decode start note: %w", err)
+	if err = atomicfile.Write(path, data, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 
-	return n, nil
+	return nil
+}
+
+// read leaves value as it is when there is no file.
+func read(path string, value any) error {
+	data, err := os.ReadFile(path)
+
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read note about etcd: %w", err)
+	}
+
+	if err = json.Unmarshal(data, value); err != nil {
+		return fmt.Errorf("decode %s: %w", path, err)
+	}
+
+	return nil
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove note about etcd: %w", err)
+	}
+
+	return nil
 }
 
 // logIsEmpty is true for a log that was created but never written to: the member would start with no one to vote for or

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver"
@@ -25,6 +26,9 @@ import (
 
 // ErrRemoved is how a member ends that the cluster removed.
 var ErrRemoved = errors.New("this member was removed from the cluster")
+
+// ErrDamaged is why a member cannot be started from what is on the disk.
+var ErrDamaged = errors.New("the data of this member is damaged; if the cluster has others, remove it there (etcd remove-member) and reset this node")
 
 // Member is a running etcd member in this process.
 type Member struct {
@@ -69,7 +73,7 @@ func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error)
 		return nil, fmt.Errorf("make etcd data directory: %w", err)
 	}
 
-	etcd, err := embed.StartEtcd(cfg)
+	etcd, err := open(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("start etcd: %w", err)
 	}
@@ -84,6 +88,17 @@ func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error)
 	return m, nil
 }
 
+// open gives as an error what etcd and its database panic with on files that are damaged.
+func open(cfg *embed.Config) (etcd *embed.Etcd, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}()
+
+	return embed.StartEtcd(cfg)
+}
+
 func (m *Member) supervise() {
 	defer close(m.done)
 
@@ -94,9 +109,21 @@ func (m *Member) supervise() {
 
 	m.close()
 
-	if m.err == nil {
-		m.err = m.log.serverError()
+	// A member that ends while it starts gives its listeners' error, which says nothing.
+	if err := m.log.serverError(); err != nil {
+		m.err = err
 	}
+
+	if m.Removed() {
+		m.err = ErrRemoved
+	}
+}
+
+// Removed tells whether this member knows by itself that it was taken off the list; it ends a moment later.
+func (m *Member) Removed() bool {
+	list, ok := m.etcd.Server.Cluster().(interface{ IsIDRemoved(id types.ID) bool })
+
+	return ok && list.IsIDRemoved(m.etcd.Server.MemberID())
 }
 
 // Client reaches the local member without a socket.
@@ -115,8 +142,27 @@ func (m *Member) Err() error {
 	return m.err
 }
 
-// IsLearner tells whether the member has no vote yet.
-func (m *Member) IsLearner() bool { return m.etcd.Server.IsLearner() }
+// IsLearner tells whether the member has no vote yet. etcd's own answer panics in a member that was removed.
+func (m *Member) IsLearner() bool {
+	own := m.etcd.Server.Cluster().Member(m.etcd.Server.MemberID())
+
+	return own != nil && own.IsLearner
+}
+
+// Status of the member; ErrRemoved in the moment between the removal and the end, when etcd's own answer panics.
+func (m *Member) Status(ctx context.Context) (answer *clientv3.StatusResponse, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if !m.Removed() {
+				panic(r)
+			}
+
+			err = ErrRemoved
+		}
+	}()
+
+	return m.client.Status(ctx, "")
+}
 
 // IsLeader tells whether the member leads.
 func (m *Member) IsLeader() bool { return m.etcd.Server.Leader() == m.etcd.Server.MemberID() }

@@ -21,14 +21,27 @@ func (k *Keeper) apply(ctx context.Context, a plan.Action, o plan.Observed) (tim
 	case plan.Wait:
 		if in.Missing == "" {
 			k.resumed()
+			k.forget()
 		}
 
 		k.setStatus(Status{Message: a.Reason})
 
 		return lookEvery, nil
+	case plan.StayOut:
+		k.resumed()
+		k.forget()
+		k.setStatus(Status{Message: a.Reason, Failed: o.Out == plan.OutRemoved})
+
+		return settleEvery, nil
+	case plan.ComeBack:
+		return 0, k.data().ComeBack()
 	case plan.Keep:
 		return k.settle(ctx)
 	case plan.Stop:
+		if !in.ControlPlane {
+			k.forget()
+		}
+
 		k.setStatus(Status{Message: a.Reason})
 		k.stopMember()
 
@@ -97,13 +110,14 @@ func (k *Keeper) settle(ctx context.Context) (time.Duration, error) {
 	}
 
 	k.resumed()
+	k.known(m.ID)
 
 	if err := k.data().ClearNote(); err != nil {
 		return 0, err
 	}
 
 	if !m.HasLeader() {
-		k.setStatus(Status{Message: "the cluster has no leader", Member: m.ID, Learner: m.IsLearner()})
+		k.setStatus(Status{Message: "the cluster has no leader", Learner: m.IsLearner()})
 
 		return lookEvery, nil
 	}
@@ -112,7 +126,7 @@ func (k *Keeper) settle(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 
 	if m.IsLearner() {
-		k.setStatus(Status{Message: "catching up with the leader", Member: m.ID, Learner: true, Ready: true})
+		k.setStatus(Status{Message: "catching up with the leader", Learner: true, Ready: true})
 
 		if err := m.Promote(ctx); err != nil {
 			return k.notYet(err), nil
@@ -121,7 +135,7 @@ func (k *Keeper) settle(ctx context.Context) (time.Duration, error) {
 		k.log.Info("etcd member has a vote", "member", fmt.Sprintf("%016x", m.ID))
 	}
 
-	k.setStatus(Status{Message: "running", Member: m.ID, Ready: true})
+	k.setStatus(Status{Message: "running", Ready: true})
 
 	moved, err := m.CorrectURLs(ctx)
 	if moved {

@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestMain(m *testing.M) {
 type nodeSpec struct {
 	Input     keeper.Input
 	Bootstrap bool
+	ByHand    bool
 }
 
 func runNode(path string) {
@@ -63,9 +65,15 @@ func runNode(path string) {
 
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	k := keeper.New(log, func(s keeper.Status) {
-		log.Info("status", "message", s.Message, "ready", s.Ready, "learner", s.Learner)
+		log.Info("status", "message", s.Message, "ready", s.Ready, "learner", s.Learner, "failed", s.Failed)
 	})
 	k.Set(spec.Input)
+
+	if spec.ByHand {
+		k.ByHand()
+	}
+
+	go leaveOn(syscall.SIGUSR1, k, log)
 
 	if spec.Bootstrap {
 		if err = k.Bootstrap(context.Background()); err != nil {
@@ -78,6 +86,15 @@ func runNode(path string) {
 
 	if err = k.Run(ctx); err != nil {
 		panic(err)
+	}
+}
+
+func leaveOn(sig os.Signal, k *keeper.Keeper, log *slog.Logger) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, sig)
+
+	for range asked {
+		log.Info("leave", "error", k.Leave(context.Background()))
 	}
 }
 
@@ -96,7 +113,34 @@ type node struct {
 	dir  string
 	spec nodeSpec
 	cmd  *exec.Cmd
-	log  bytes.Buffer
+	log  buffer
+}
+
+// buffer is written by a process while it is read.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(data []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	return b.text.Write(data)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	return b.text.String()
+}
+
+func (b *buffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	b.text.Reset()
 }
 
 // newCluster gives each node an address of its own on the loopback network, so that all use the real ports.

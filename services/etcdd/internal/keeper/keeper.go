@@ -20,6 +20,7 @@ const (
 	promoteEvery = 300 * time.Millisecond // a learner catches up within moments
 	settleEvery  = 5 * time.Second        // a member that runs
 	backoffMax   = 15 * time.Second       // after an error
+	failedAfter  = 4                      // errors in a row, half a minute: that does not mend itself
 )
 
 // Input is what the node wants.
@@ -36,10 +37,12 @@ type Input struct {
 type Status struct {
 	// Message is a sentence for people.
 	Message string
-	// Member is the running member's ID; 0 when none is ready.
+	// Member is the ID of this node's member, also while it starts again; 0 when the node has none.
 	Member  uint64
 	Ready   bool
 	Learner bool
+	// Failed: it stays like this until somebody does something.
+	Failed bool
 }
 
 // Keeper of the member.
@@ -52,14 +55,14 @@ type Keeper struct {
 	input  Input
 	member *engine.Member
 	status Status
-	left   bool // asked to leave: stays out until the daemon starts again
+	id     uint64
 
 	// back is closed when it is known whether the member of before a restart runs again; nil when there was none.
 	back     chan struct{}
 	backOnce sync.Once
 
 	// Only the loop's goroutine uses these.
-	removed  bool
+	byHand   bool
 	failures int
 }
 
@@ -71,8 +74,12 @@ func New(log *slog.Logger, report func(Status)) *Keeper {
 	}
 }
 
-// Resume says that a member is expected to come back from its data: callers wait for it a moment. Only before Run.
-func (k *Keeper) Resume() { k.back = make(chan struct{}) }
+// Resume says that a member is expected to come back from its data: callers wait for it a moment. id is 0 when it is not
+// known. Only before Run.
+func (k *Keeper) Resume(id uint64) { k.back, k.id, k.status.Member = make(chan struct{}), id, id }
+
+// ByHand says that somebody started the daemon: a node that left joins again. Only before Run.
+func (k *Keeper) ByHand() { k.byHand = true }
 
 func (k *Keeper) resumed() {
 	if k.back != nil {
@@ -127,8 +134,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 		pause, err := k.step(ctx)
 		if err != nil && ctx.Err() == nil {
 			pause = k.failed(err)
-		} else {
-			k.failures = 0
+		} else if m := k.Member(); m == nil || isClosed(m.Ready()) {
+			k.failures = 0 // one that was started may end at once, again and again
 		}
 
 		k.sleep(ctx, pause)
@@ -167,7 +174,7 @@ func (k *Keeper) failed(err error) time.Duration {
 	k.log.Warn("etcd step", "error", err, "retry", pause)
 
 	if k.Member() == nil {
-		k.setStatus(Status{Message: err.Error()})
+		k.setStatus(Status{Message: err.Error(), Failed: errors.Is(err, engine.ErrDamaged) || k.failures >= failedAfter})
 	}
 
 	return pause
@@ -188,7 +195,12 @@ func (k *Keeper) step(ctx context.Context) (time.Duration, error) {
 		k.log.Info("etcd", "action", action.Kind.String(), "reason", action.Reason)
 	}
 
-	return k.apply(ctx, action, observed)
+	pause, err := k.apply(ctx, action, observed)
+	if err == nil && observed.Config == "" {
+		k.byHand = false // the start was looked at
+	}
+
+	return pause, err
 }
 
 // reap notices that etcd stopped by itself.
@@ -205,27 +217,27 @@ func (k *Keeper) reap() error {
 	k.setMember(nil)
 
 	if errors.Is(m.Err(), engine.ErrRemoved) {
-		k.removed = true
-
-		if k.hasLeft() {
-			return k.data().Wipe()
-		}
-
-		return nil
+		return k.removed()
 	}
 
 	return fmt.Errorf("etcd stopped: %w", m.Err())
+}
+
+// removed notes it, unless the node was asked to leave.
+func (k *Keeper) removed() error {
+	out, err := k.data().Out()
+	if err != nil || out != "" {
+		return err
+	}
+
+	return k.data().SetOut(plan.OutRemoved)
 }
 
 func (k *Keeper) observe(ctx context.Context) (plan.Observed, error) {
 	in := k.Input()
 	o := plan.Observed{
 		ControlPlane: in.ControlPlane, Config: in.Missing, PeerURLs: in.Settings.PeerURLs,
-		Settings: in.Settings.Fingerprint(), Peers: len(in.Peers), Removed: k.removed,
-	}
-
-	if k.hasLeft() {
-		o.Config = "this node left the cluster; etcd joins again when it is started again"
+		Settings: in.Settings.Fingerprint(), Peers: len(in.Peers), ByHand: k.byHand,
 	}
 
 	if m := k.Member(); m != nil {
@@ -244,8 +256,9 @@ func (k *Keeper) observe(ctx context.Context) (plan.Observed, error) {
 	}
 
 	o.Data, o.Intent, o.IntentID = state, note.Intent, note.Member
-	if state == plan.DataNone {
-		k.removed, o.Removed = false, false
+
+	if o.Out, err = k.data().Out(); err != nil || o.Out != "" {
+		return o, err
 	}
 
 	if state == plan.DataNone && note.Intent != plan.IntentBootstrap && len(in.Peers) > 0 {
@@ -268,6 +281,7 @@ func (k *Keeper) setMember(m *engine.Member) {
 
 func (k *Keeper) setStatus(s Status) {
 	k.mu.Lock()
+	s.Member = k.id
 	changed := k.status != s
 	k.status = s
 	k.mu.Unlock()
@@ -277,12 +291,14 @@ func (k *Keeper) setStatus(s Status) {
 	}
 }
 
-func (k *Keeper) hasLeft() bool {
+// known says which member this node is, forget that it is none. The next status tells.
+func (k *Keeper) known(id uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-
-	return k.left
+	k.id = id
 }
+
+func (k *Keeper) forget() { k.known(0) }
 
 func isClosed(c <-chan struct{}) bool {
 	select {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
 )
@@ -24,6 +26,8 @@ var (
 const (
 	// probeTimeout bounds the look for a cluster that exists already.
 	probeTimeout = 2 * time.Second
+	// look is how often the data of a member that left is looked for.
+	look = 50 * time.Millisecond
 	// backTimeout is how long callers wait for a member to be back after a restart of the daemon.
 	backTimeout = 8 * time.Second
 )
@@ -54,6 +58,15 @@ func (k *Keeper) Bootstrap(ctx context.Context) error {
 
 	if k.clusterSeen(ctx, in) {
 		return ErrClusterExists
+	}
+
+	// A node that left begins anew.
+	if out, err := k.data().Out(); err != nil {
+		return err
+	} else if out != "" {
+		if err := k.data().ComeBack(); err != nil {
+			return err
+		}
 	}
 
 	if err = k.data().SetNote(engine.Note{Intent: plan.IntentBootstrap}); err != nil {
@@ -122,23 +135,39 @@ func (k *Keeper) Leave(ctx context.Context) error {
 		return ErrOnlyMember
 	}
 
-	k.mu.Lock()
-	k.left = true
-	k.mu.Unlock()
-
-	if err = m.Remove(ctx, m.ID); err != nil {
-		k.mu.Lock()
-		k.left = false
-		k.mu.Unlock()
+	// A leader that removes itself may stop before it answers.
+	if err = m.Remove(ctx, m.ID); err != nil && !m.Removed() {
+		if errors.Is(err, rpctypes.ErrUnhealthy) {
+			err = fmt.Errorf("%w (a member came or went; try again in some seconds)", err)
+		}
 
 		return fmt.Errorf("remove this member from the cluster: %w", err)
 	}
 
+	if err = k.data().SetOut(plan.OutLeft); err != nil {
+		return err
+	}
+
+	return k.awaitOut(ctx, m)
+}
+
+// awaitOut waits until the member that was removed has ended and its data is gone.
+func (k *Keeper) awaitOut(ctx context.Context, m *engine.Member) error {
 	select {
 	case <-m.Done():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 
-	return nil
+	for {
+		if state, _, err := k.data().State(); err == nil && state == plan.DataNone {
+			return nil
+		}
+
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

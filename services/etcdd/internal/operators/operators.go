@@ -88,7 +88,7 @@ func (s *Server) EtcdStatus(ctx context.Context, _ *emptypb.Empty) (*machine.Etc
 		return nil, asStatus(err)
 	}
 
-	st, err := m.Client().Status(plain(ctx), "")
+	st, err := m.Status(plain(ctx))
 	if err != nil {
 		return nil, asStatus(fmt.Errorf("etcd status: %w", err))
 	}
@@ -186,6 +186,8 @@ func asStatus(err error) error {
 		return status.Error(codes.AlreadyExists, err.Error())
 	case errors.Is(err, keeper.ErrClusterExists), errors.Is(err, keeper.ErrNotControlPlane), errors.Is(err, keeper.ErrNotRunning),
 		errors.Is(err, keeper.ErrNotReady), errors.Is(err, keeper.ErrOnlyMember):
+		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, engine.ErrRemoved):
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, keeper.ErrNoMember):
 		return status.Error(codes.NotFound, err.Error())

@@ -30,6 +30,17 @@ const (
 	IntentJoin
 )
 
+// Out is why this node stays out of the cluster until somebody starts etcd by hand. It is kept beside the data.
+type Out string
+
+// Reasons to stay out.
+const (
+	// OutLeft: it was asked to leave.
+	OutLeft Out = "left"
+	// OutRemoved: another member took it off the list. Its data is kept, in case that was a mistake.
+	OutRemoved Out = "removed"
+)
+
 // Member is an entry of the member list of a running cluster.
 type Member struct {
 	ID       uint64
@@ -57,7 +68,10 @@ type Observed struct {
 
 	Running         bool
 	RunningSettings string
-	Removed         bool // the cluster removed this member: its data is of no more use
+
+	Out Out
+	// ByHand: somebody started the daemon, it did not start after a crash or with the node.
+	ByHand bool
 
 	// Peers is how many other control plane nodes are known, Cluster the member list that one of them answered with.
 	Peers   int
@@ -80,11 +94,16 @@ const (
 	AddLearner
 	ReplaceLearner
 	Join
+	// StayOut waits to be started by hand.
+	StayOut
+	// ComeBack forgets that this node was a member.
+	ComeBack
 )
 
 var kindNames = [...]string{
 	Wait: "wait", Keep: "keep", Stop: "stop", Wipe: "wipe", StartNew: "start-new", StartExisting: "start-existing",
 	AddLearner: "add-learner", ReplaceLearner: "replace-learner", Join: "join",
+	StayOut: "stay-out", ComeBack: "come-back",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -116,8 +135,8 @@ func Decide(o Observed) Action {
 		return decideRunning(o)
 	case o.Config != "":
 		return Action{Kind: Wait, Reason: o.Config}
-	case o.Removed:
-		return Action{Kind: Wait, Reason: "this member was removed from the cluster; reset the node to let it join again"}
+	case o.Out != "":
+		return decideOut(o)
 	case o.Data == DataPresent:
 		return Action{Kind: StartExisting, Reason: "the data directory holds a member"}
 	case o.Data == DataUnusable:
@@ -126,6 +145,20 @@ func Decide(o Observed) Action {
 		return Action{Kind: StartNew, Reason: "bootstrap was asked for"}
 	default:
 		return decideJoin(o)
+	}
+}
+
+func decideOut(o Observed) Action {
+	switch {
+	case o.ByHand:
+		return Action{Kind: ComeBack, Reason: "started by hand"}
+	case o.Out == OutLeft && o.Data != DataNone:
+		return Action{Kind: Wipe, Reason: "this node left the cluster"}
+	case o.Out == OutLeft:
+		return Action{Kind: StayOut, Reason: "this node left the cluster; it joins again when etcd is restarted by hand (service etcdd restart)"}
+	default:
+		return Action{Kind: StayOut, Reason: "this member was removed from the cluster; to join as a new one, without the data that is here, " +
+			"restart etcd by hand (service etcdd restart), or reset the node"}
 	}
 }
 

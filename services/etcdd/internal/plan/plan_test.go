@@ -53,7 +53,15 @@ func TestDecide(t *testing.T) {
 		{"restart does not ask others", ready(func(o *plan.Observed) {
 			o.Data, o.Cluster = plan.DataPresent, cluster()
 		}), plan.StartExisting, ""},
-		{"removed", ready(func(o *plan.Observed) { o.Data, o.Removed = plan.DataPresent, true }), plan.Wait, "removed"},
+		{"removed", ready(func(o *plan.Observed) { o.Data, o.Out = plan.DataPresent, plan.OutRemoved }), plan.StayOut, "service etcdd restart"},
+		{"removed, started by hand", ready(func(o *plan.Observed) {
+			o.Data, o.Out, o.ByHand = plan.DataPresent, plan.OutRemoved, true
+		}), plan.ComeBack, ""},
+		{"left, data not wiped yet", ready(func(o *plan.Observed) { o.Data, o.Out = plan.DataPresent, plan.OutLeft }), plan.Wipe, "left"},
+		{"left", ready(func(o *plan.Observed) { o.Out, o.Cluster = plan.OutLeft, cluster() }), plan.StayOut, "service etcdd restart"},
+		{"left, its disk not there yet", ready(func(o *plan.Observed) { o.Out, o.Config = plan.OutLeft, "waiting for EPHEMERAL" }), plan.Wait, "EPHEMERAL"},
+		{"left, started by hand", ready(func(o *plan.Observed) { o.Out, o.ByHand = plan.OutLeft, true }), plan.ComeBack, ""},
+		{"a member, started by hand", ready(func(o *plan.Observed) { o.Data, o.ByHand = plan.DataPresent, true }), plan.StartExisting, ""},
 		{"unknown to the cluster", ready(func(o *plan.Observed) { o.Cluster = cluster() }), plan.AddLearner, ""},
 		{"added", ready(func(o *plan.Observed) {
 			o.Cluster, o.Intent, o.IntentID = cluster(learner), plan.IntentJoin, 7
