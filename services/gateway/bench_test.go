@@ -21,6 +21,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	v1alpha1res "github.com/dactyl-os/dactyl/proto/resource/v1alpha1"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
 	"github.com/dactyl-os/dactyl/services/kit/access"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
@@ -51,6 +52,12 @@ func serveBench() int {
 	return daemon.Main(name, func(env *daemon.Env) error {
 		switch name {
 		case "init":
+			daemon.LimitMemory(initLimit)
+
+			if err := publishServices(env); err != nil {
+				return err
+			}
+
 			machine.RegisterMachineServiceServer(env.Server(), versionServer{})
 
 			return nil
@@ -60,6 +67,19 @@ func serveBench() int {
 			return publishItems(env)
 		}
 	})
+}
+
+// initLimit is what services/init sets.
+const initLimit = 20 << 20
+
+func publishServices(env *daemon.Env) error {
+	for i := range 16 {
+		if err := env.Local().Create(context.Background(), v1alpha1res.NewService("runtime", fmt.Sprintf("service-%d", i))); err != nil {
+			return err
+		}
+	}
+
+	return nil
 }
 
 func publishItems(env *daemon.Env) error {

@@ -4,14 +4,21 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/dactyl-os/dactyl/services/kit/daemon"
 )
 
 // gcPercent lets eight megabytes of frames pass between collections: at the kit's setting for idle daemons they took a
 // fifth of a busy gateway's time.
 const gcPercent = 200
 
+// memoryLimit keeps what hostile callers leave behind from being multiplied by gcPercent.
+const memoryLimit = 48 << 20
+
 // tune sets the runtime for forwarding unless the environment does.
 func tune() {
+	daemon.LimitMemory(memoryLimit)
+
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -32,6 +32,8 @@ const (
 	memoryLogs = "log"
 	// stopTimeout is longer than the services' own way down.
 	stopTimeout = "45s"
+	// memoryLimit is soft: PID 1 is small, and who fills it with requests and watches is not to make it grow by more than 16 MB.
+	memoryLimit = 20 << 20
 )
 
 // Main runs init and gives its exit code: 0 asks for power off, 64 for a reboot.
@@ -96,6 +98,8 @@ func asked(host *machine.Machine, console *console, err error) *machine.Asked {
 func New(env *daemon.Env) error { return construct(env, &console{out: os.Stderr}, nil) }
 
 func construct(env *daemon.Env, console *console, host *machine.Machine) error {
+	daemon.LimitMemory(memoryLimit)
+
 	manifests, err := manifest.LoadDir(env.Path(manifestDir))
 	if err != nil {
 		env.Log.Error("Manifests left out", "error", err)

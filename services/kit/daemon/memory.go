@@ -28,6 +28,14 @@ func tuneProcess() {
 	}
 }
 
+// LimitMemory has the runtime collect garbage sooner when the process comes near so many bytes, whatever lets bursts grow
+// otherwise; the environment (the manifest's memory:) may say less.
+func LimitMemory(bytes int64) {
+	const ask = -1
+
+	debug.SetMemoryLimit(min(bytes, debug.SetMemoryLimit(ask)))
+}
+
 // A daemon works in bursts: at its start, and when somebody looks. What a burst leaves behind goes back to the kernel
 // soon, not when the runtime's next regular collection comes; so does the program text that only the burst ran.
 // While a machine boots, others need the processor.
