@@ -43,6 +43,8 @@ func TestMain(m *testing.M) {
 
 			return nil
 		}))
+	case "keep":
+		os.Exit(daemon.Main(os.Getenv("DACTYL_NAME"), keep))
 	case "program":
 		os.Exit(program(os.Getenv("PROGRAM_DIR")))
 	case "orphans":

@@ -57,6 +57,7 @@ type Env struct {
 	listeners map[string]net.Listener
 	types     map[string]Definition
 	stopping  chan struct{}
+	notify    *notifier
 
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn

@@ -65,6 +65,11 @@ func Run(ctx context.Context, name string, args []string, _, stderr io.Writer, c
 		return err
 	}
 
+	notify, err := inheritNotifier()
+	if err != nil {
+		return err
+	}
+
 	if own == nil {
 		if own, err = listen(set.socket); err != nil {
 			return err
@@ -76,6 +81,8 @@ func Run(ctx context.Context, name string, args []string, _, stderr io.Writer, c
 	defer endStreams()
 
 	env := newEnv(name, set, extra, slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: set.level})), streams)
+	env.notify = notify
+
 	defer env.closeConns()
 
 	restarted := markStarted(env.RunDir, name)
@@ -150,7 +157,7 @@ func (e *Env) serve(ctx context.Context, own net.Listener, restarted bool, endSt
 	served := make(chan error, 1)
 	go func() { served <- e.server.Serve(own) }()
 
-	if err := declareReady(); err != nil {
+	if err := e.notify.ready(); err != nil {
 		e.Log.Warn("declare ready", "error", err)
 	}
 

@@ -87,7 +87,7 @@ func specOf(unit *initv1.Unit) (manifest.Manifest, error) {
 		Conditions: unit.GetConditions(), User: unit.GetUser(), Capabilities: unit.GetCapabilities(), Memory: unit.GetMemory(),
 		Restart: unit.GetRestart(), Aliases: unit.GetAliases(), Stop: unit.GetStop(), Hang: unit.GetHang(), Kill: unit.GetKill(),
 		Socket: unit.GetSocket(), Ready: probeOf(unit.GetReady()), Health: probeOf(unit.GetHealth()),
-		Delegate: unit.GetDelegate(), NoNewPrivs: unit.NoNewPrivs,
+		Delegate: unit.GetDelegate(), NoNewPrivs: unit.NoNewPrivs, Keep: unit.GetKeep(),
 	}
 
 	return doc.Manifest(func(key, format string, args ...any) error {

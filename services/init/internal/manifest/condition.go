@@ -88,6 +88,9 @@ const nameLength = 64
 // named is what a name of a daemon or of a descriptor looks like.
 var named = regexp.MustCompile(fmt.Sprintf(`^[a-z][a-z0-9-]{0,%d}$`, nameLength-1))
 
+// ValidName tells whether a daemon or a descriptor may be called so.
+func ValidName(name string) bool { return named.MatchString(name) }
+
 // Covers tells whether one of the patterns is the name, or its beginning with a star.
 func Covers(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {

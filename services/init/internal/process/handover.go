@@ -1,9 +1,7 @@
 package process
 
 import (
-	"bufio"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,11 +9,14 @@ import (
 	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 )
 
-// handOver gives the process its descriptors in order (none, output, output, sockets, notify) and tells it of them. A program
-// that does not speak our protocol gets the first three.
+// handOver gives the process its descriptors in order (none, output, output, sockets, notify, kept) and tells it of them. A
+// program that does not speak our protocol gets the first three.
 func (d *daemon) handOver(spec manifest.Manifest, p *pipes) ([]uintptr, []string) {
 	files := []uintptr{p.null.Fd(), p.childOutput.Fd(), p.childOutput.Fd()}
 	env := environment(spec)
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
 
 	if spec.Serves() {
 		names := make([]string, 0, len(d.sockets))
@@ -27,6 +28,10 @@ func (d *daemon) handOver(spec manifest.Manifest, p *pipes) ([]uintptr, []string
 		env = append(env, "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
 			"NOTIFY_FD="+strconv.Itoa(len(files)))
 		files = append(files, p.childNotify.Fd())
+
+		if kept, text := d.keptBy(len(files)); len(kept) > 0 {
+			files, env = append(files, kept...), append(env, "KEPT_FDS="+text)
+		}
 	}
 
 	return files, env
@@ -46,22 +51,4 @@ func environment(spec manifest.Manifest) []string {
 	}
 
 	return env
-}
-
-// awaitReady calls ready when the daemon says that it serves, with the version that it gave before. notified is closed when
-// it has nothing more to say.
-func awaitReady(notify *os.File, ready func(version string), notified chan<- struct{}) {
-	defer close(notified)
-	defer notify.Close()
-
-	var version string
-
-	for scanner := bufio.NewScanner(notify); scanner.Scan(); {
-		switch key, value, _ := strings.Cut(scanner.Text(), "="); key {
-		case "VERSION":
-			version = value
-		case "READY":
-			ready(version)
-		}
-	}
 }

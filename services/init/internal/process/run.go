@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -62,8 +63,9 @@ func (r *Runner) sweep(spec manifest.Manifest, pid int, signal syscall.Signal) {
 
 // ended cleans up after a process and says how it ended.
 func (r *Runner) ended(d *daemon, status syscall.WaitStatus, run *run) supervise.Exit {
-	spec, pid := d.setProcess(manifest.Manifest{}, 0)
-	if pid > 0 {
+	spec := d.running()
+
+	if pid := d.setPID(0); pid > 0 {
 		r.sweep(spec, pid, syscall.SIGKILL)
 	}
 
@@ -95,13 +97,43 @@ func (r *Runner) ended(d *daemon, status syscall.WaitStatus, run *run) supervise
 
 func (r *Runner) pidFile(service string) string { return filepath.Join(r.runDir, "pids", service) }
 
-// setProcess keeps the current process and gives the one before.
-func (d *daemon) setProcess(spec manifest.Manifest, pid int) (manifest.Manifest, int) {
+// take makes run the daemon's current process, to be made as spec says: what that does not keep is closed.
+func (d *daemon) take(spec manifest.Manifest, run *run) {
+	d.release(func(name string) bool { return !manifest.Covers(spec.Keep, name) })
+
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	beforeSpec, before := d.spec, d.pid
-	d.spec, d.pid = spec, pid
+	d.spec, d.current = spec, run
+}
 
-	return beforeSpec, before
+func (d *daemon) running() manifest.Manifest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	return d.spec
+}
+
+// setPID keeps the PID of the current process and gives the one before.
+func (d *daemon) setPID(pid int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	before := d.pid
+	d.pid = pid
+
+	return before
+}
+
+// told takes what a daemon's process tells to where it belongs.
+func (r *Runner) told(d *daemon, run *run, ready func(version string)) told {
+	return told{
+		ready: ready,
+		keep: func(name string, fd int) {
+			if err := d.keep(run, name, fd); err != nil {
+				fmt.Fprintf(r.console, "init: %s: not kept: %v\n", d.name, err)
+			}
+		},
+		drop: func(name string) { d.release(func(kept string) bool { return kept == name && d.current == run }) },
+	}
 }

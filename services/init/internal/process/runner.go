@@ -38,6 +38,9 @@ type daemon struct {
 	// spec is that of the current process.
 	spec    manifest.Manifest
 	sockets []listener
+	// kept are descriptors that it has left with init, current is the process that may leave more.
+	kept    map[string]int
+	current *run
 	pid     int
 }
 
@@ -139,9 +142,12 @@ func (r *Runner) Drop(service string) {
 		return
 	}
 
+	d.release(func(string) bool { return true })
+
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
+	d.current = nil
 	d.closeSockets()
 	r.cgroups.remove(service)
 
@@ -189,13 +195,15 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 		defer cgroup.Close()
 	}
 
-	files, env := d.handOver(spec, pipes)
 	run := &run{drained: make(chan struct{}), notified: make(chan struct{}), ended: make(chan struct{}), oomKills: r.cgroups.oomKills(service)}
+	d.take(spec, run)
+
+	files, env := d.handOver(spec, pipes)
 
 	pid, err := r.reaper.start(
 		func() (int, error) {
 			pid, err := spawn(spec, env, files, cgroup)
-			d.setProcess(spec, pid)
+			d.setPID(pid)
 
 			return pid, err
 		},
@@ -212,7 +220,7 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 	go r.collect(d, pipes.output, run.drained)
 
 	if spec.Serves() {
-		go awaitReady(pipes.notify, ready, run.notified)
+		go r.told(d, run, ready).listen(pipes.notify, run.notified)
 	} else {
 		close(run.notified)
 		_ = pipes.notify.Close()

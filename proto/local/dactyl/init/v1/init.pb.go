@@ -417,7 +417,9 @@ type Unit struct {
 	Health   *Probe `protobuf:"bytes,16,opt,name=health,proto3" json:"health,omitempty"`
 	Delegate bool   `protobuf:"varint,17,opt,name=delegate,proto3" json:"delegate,omitempty"`
 	// Unset is true.
-	NoNewPrivs    *bool `protobuf:"varint,18,opt,name=no_new_privs,json=noNewPrivs,proto3,oneof" json:"no_new_privs,omitempty"`
+	NoNewPrivs *bool `protobuf:"varint,18,opt,name=no_new_privs,json=noNewPrivs,proto3,oneof" json:"no_new_privs,omitempty"`
+	// Names of descriptors that it may leave with init, or beginnings of names with a star.
+	Keep          []string `protobuf:"bytes,19,rep,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -576,6 +578,13 @@ func (x *Unit) GetNoNewPrivs() bool {
 		return *x.NoNewPrivs
 	}
 	return false
+}
+
+func (x *Unit) GetKeep() []string {
+	if x != nil {
+		return x.Keep
+	}
+	return nil
 }
 
 // Probe asks a program whether it serves.
@@ -801,7 +810,7 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\x0eReleaseRequest\"\x11\n" +
 	"\x0fReleaseResponse\"9\n" +
 	"\rDefineRequest\x12(\n" +
-	"\x04unit\x18\x01 \x01(\v2\x14.dactyl.init.v1.UnitR\x04unit\"\xdb\x04\n" +
+	"\x04unit\x18\x01 \x01(\v2\x14.dactyl.init.v1.UnitR\x04unit\"\xef\x04\n" +
 	"\x04Unit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acommand\x18\x02 \x03(\tR\acommand\x12/\n" +
@@ -824,7 +833,8 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\x06health\x18\x10 \x01(\v2\x15.dactyl.init.v1.ProbeR\x06health\x12\x1a\n" +
 	"\bdelegate\x18\x11 \x01(\bR\bdelegate\x12%\n" +
 	"\fno_new_privs\x18\x12 \x01(\bH\x00R\n" +
-	"noNewPrivs\x88\x01\x01\x1a6\n" +
+	"noNewPrivs\x88\x01\x01\x12\x12\n" +
+	"\x04keep\x18\x13 \x03(\tR\x04keep\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
