@@ -78,5 +78,5 @@ func mergeDHCP(sets []Set, ignored []string) []DHCP {
 		}
 	}
 
-	return values(byLink, func(a, b DHCP) int { return cmp.Compare(a.Link, b.Link) })
+	return values(byLink)
 }

@@ -58,7 +58,7 @@ func mergeLinks(sets []Set, ignored []string) []Link {
 		byName[l.Name] = l
 	}
 
-	return values(byName, func(a, b Link) int { return cmp.Compare(a.Name, b.Name) })
+	return values(byName)
 }
 
 func mergeAddresses(sets []Set, ignored []string) []Address {
@@ -70,7 +70,7 @@ func mergeAddresses(sets []Set, ignored []string) []Address {
 		}
 	}
 
-	return values(byID, func(a, b Address) int { return cmp.Compare(a.ID(), b.ID()) })
+	return values(byID)
 }
 
 // mergeRoutes: the kernel keeps one route for a destination and priority, so a higher layer's route also displaces a
@@ -90,7 +90,7 @@ func mergeRoutes(sets []Set, ignored []string) []Route {
 
 	maps.DeleteFunc(byID, func(_ string, r Route) bool { return r.Layer < layers[r.place()] })
 
-	return values(byID, func(a, b Route) int { return cmp.Compare(a.ID(), b.ID()) })
+	return values(byID)
 }
 
 // place is the route's place in the kernel's table. IPv6 routes without a gateway have one on each link.
@@ -115,6 +115,12 @@ func byLayer[T any](sets []Set, specs func(Set) []T, layer func(T) Layer) []T {
 	return all
 }
 
-func values[T any](m map[string]T, compare func(a, b T) int) []T {
-	return slices.SortedFunc(maps.Values(m), compare)
+// values gives what a map holds in the order of its keys.
+func values[T any](m map[string]T) []T {
+	all := make([]T, 0, len(m))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		all = append(all, m[key])
+	}
+
+	return all
 }
