@@ -2,10 +2,13 @@ package process
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,11 +77,53 @@ func (c *Cgroups) open(name string, memory int64, delegate bool) (*os.File, erro
 	return os.Open(dir)
 }
 
-// kill ends everything in a daemon's group.
+// kill ends everything in a daemon's group, one process at a time: after a word to cgroup.kill kernels (6.18 is one) kill each
+// process that clone3 makes in the group from then on.
 func (c *Cgroups) kill(name string) {
-	if c != nil {
-		_ = os.WriteFile(filepath.Join(c.root, name, "cgroup.kill"), []byte("1"), 0)
+	if c == nil {
+		return
 	}
+
+	killed := map[int]bool{}
+
+	for range killRounds {
+		fresh := slices.DeleteFunc(processesOf(filepath.Join(c.root, name)), func(pid int) bool { return killed[pid] })
+		if len(fresh) == 0 {
+			return
+		}
+
+		for _, pid := range fresh {
+			killed[pid] = true
+
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// killRounds are more than a program that forks all the time needs to be caught up with.
+const killRounds = 1000
+
+// processesOf lists the processes of a group and of those below it.
+func processesOf(dir string) []int {
+	var pids []int
+
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Name() != "cgroup.procs" {
+			return nil //nolint:nilerr // a group that goes away has no processes
+		}
+
+		data, _ := os.ReadFile(path) //nolint:errcheck // as above
+
+		for line := range strings.Lines(string(data)) {
+			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+
+		return nil
+	})
+
+	return pids
 }
 
 // remove gives up a daemon's group; one that still holds processes stays.
