@@ -61,7 +61,7 @@ func run(console *console, host *machine.Machine) int {
 	}
 
 	// Signals are a way down like any other, so they do not end the context.
-	err := daemon.Run(context.Background(), "init", args, os.Stdout, console, func(env *daemon.Env) error {
+	err := daemon.Run(context.Background(), "init", args, console, func(env *daemon.Env) error {
 		return construct(env, console, host)
 	})
 

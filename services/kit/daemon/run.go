@@ -33,7 +33,7 @@ func Main(name string, construct func(*Env) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
-	err := Run(ctx, name, os.Args[1:], os.Stdout, os.Stderr, construct)
+	err := Run(ctx, name, os.Args[1:], os.Stderr, construct)
 
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
@@ -50,7 +50,7 @@ func Main(name string, construct func(*Env) error) int {
 }
 
 // Run runs a daemon until ctx ends or a task fails. construct registers what the daemon serves and must not block.
-func Run(ctx context.Context, name string, args []string, _, stderr io.Writer, construct func(*Env) error) error {
+func Run(ctx context.Context, name string, args []string, stderr io.Writer, construct func(*Env) error) error {
 	tuneProcess()
 
 	go trimMemory(ctx)

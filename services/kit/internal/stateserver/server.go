@@ -210,23 +210,33 @@ func (s *Server) result(r resource.Resource) (any, error) {
 }
 
 func listOptions(in *v1alpha1.ListOptions) ([]state.ListOption, error) {
-	var opts []state.ListOption
-
-	for _, query := range in.GetLabelQuery() {
-		labels, err := cosi.ConvertLabelQuery(query.GetTerms())
-		if err != nil {
-			return nil, err
-		}
-
-		opts = append(opts, state.WithLabelQuery(labels...))
-	}
-
-	ids, err := cosi.ConvertIDQuery(in.GetIdQuery())
+	labels, ids, err := queries(in.GetLabelQuery(), in.GetIdQuery())
 	if err != nil {
 		return nil, err
 	}
 
-	return append(opts, state.WithIDQuery(ids...)), nil
+	opts := []state.ListOption{state.WithIDQuery(ids...)}
+	for _, query := range labels {
+		opts = append(opts, state.WithLabelQuery(query...))
+	}
+
+	return opts, nil
+}
+
+// queries decodes what a List or a Watch selects by.
+func queries(labels []*v1alpha1.LabelQuery, id *v1alpha1.IDQuery) (queries [][]resource.LabelQueryOption, ids []resource.IDQueryOption, err error) {
+	for _, query := range labels {
+		terms, err := cosi.ConvertLabelQuery(query.GetTerms())
+		if err != nil {
+			return nil, nil, err
+		}
+
+		queries = append(queries, terms)
+	}
+
+	ids, err = cosi.ConvertIDQuery(id)
+
+	return queries, ids, err
 }
 
 // statusOf gives the codes that cosi's client turns back into its typed errors.

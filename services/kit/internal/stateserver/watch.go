@@ -10,7 +10,6 @@ import (
 	"github.com/cosi-project/runtime/api/v1alpha1"
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
-	cosi "github.com/cosi-project/runtime/pkg/state/protobuf/server"
 
 	"github.com/dactyl-os/dactyl/services/kit/internal/frame"
 )
@@ -97,18 +96,13 @@ func watchKindOptions(in *v1alpha1.WatchOptions) ([]state.WatchKindOption, error
 		opts = append(opts, state.WithKindStartFromBookmark(in.GetStartFromBookmark()))
 	}
 
-	for _, query := range in.GetLabelQuery() {
-		labels, err := cosi.ConvertLabelQuery(query.GetTerms())
-		if err != nil {
-			return nil, err
-		}
-
-		opts = append(opts, state.WatchWithLabelQuery(labels...))
-	}
-
-	ids, err := cosi.ConvertIDQuery(in.GetIdQuery())
+	labels, ids, err := queries(in.GetLabelQuery(), in.GetIdQuery())
 	if err != nil {
 		return nil, err
+	}
+
+	for _, query := range labels {
+		opts = append(opts, state.WatchWithLabelQuery(query...))
 	}
 
 	return append(opts, state.WatchWithIDQuery(ids...)), nil
@@ -132,24 +126,28 @@ func (s *Server) newWatch(ctx context.Context, req *v1alpha1.WatchRequest, strea
 	return &watch{server: s, stream: stream, view: view, old: req.GetApiVersion() < 1}, nil
 }
 
-// run takes events as they come and sends those that gathered while the last ones were on their way: a client that is slow
-// for a moment costs memory here, not its watch.
+// run sends events until the watch ends. Nobody else sends, so that nothing is sent any more when it returns.
 func (w *watch) run(ctx context.Context, one <-chan state.Event, many <-chan []state.Event) error {
 	batches := make(chan []state.Event)
-	failed := make(chan error, 1)
+	go gather(ctx, one, many, batches)
 
-	go func() {
-		for batch := range batches {
+	for {
+		select {
+		case batch := <-batches:
 			if err := w.send(batch); err != nil {
-				failed <- err
-
-				return
+				return err
 			}
+		case <-w.server.Stopping:
+			return status.Errorf(codes.Unavailable, "%s is stopping", w.server.Self)
+		case <-ctx.Done():
+			return nil
 		}
-	}()
+	}
+}
 
-	defer close(batches)
-
+// gather takes events as they come, also while the last ones are on their way: a client that is slow for a moment costs
+// memory here, not its watch.
+func gather(ctx context.Context, one <-chan state.Event, many <-chan []state.Event, batches chan<- []state.Event) {
 	var pending []state.Event
 
 	for {
@@ -169,12 +167,8 @@ func (w *watch) run(ctx context.Context, one <-chan state.Event, many <-chan []s
 			pending = append(pending, events...)
 		case give <- pending:
 			pending = nil
-		case err := <-failed:
-			return err
-		case <-w.server.Stopping:
-			return status.Errorf(codes.Unavailable, "%s is stopping", w.server.Self)
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }

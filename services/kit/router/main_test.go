@@ -1,0 +1,9 @@
+package router_test
+
+import (
+	"testing"
+
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
+)
+
+func TestMain(m *testing.M) { kittest.NoLeaks(m) }
