@@ -26,6 +26,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
 	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
 )
 
 // The test binary runs itself again as the owners that a test kills.
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 		os.Exit(serveBench())
 	}
 
-	code := m.Run()
+	code := kittest.NoLeaks(m)
 
 	if dir := filepath.Dir(binaryPath); code == 0 && binaryPath != "" {
 		_ = os.RemoveAll(dir)

@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 
-	os.Exit(m.Run())
+	os.Exit(kittest.NoLeaks(m))
 }
 
 // serve greets on the daemon's tcp listener, if it was given one.

@@ -1,9 +1,10 @@
 package dial_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
 )
 
-func TestMain(m *testing.M) { kittest.NoLeaks(m) }
+func TestMain(m *testing.M) { os.Exit(kittest.NoLeaks(m)) }
