@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/dactyl-os/dactyl/proto/config/internal/tree"
+	"github.com/dactyl-os/dactyl/proto/config/urls"
 )
 
 // ParseAddress reads an interface's address: with a prefix length, or alone for a host's.
@@ -74,21 +75,22 @@ var (
 	envName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 )
 
-func isDNSName(text string) bool {
+// IsDNSName tells whether a text is labels of letters, digits and hyphens, 63 at most each, joined by dots.
+func IsDNSName(text string) bool {
 	text = strings.TrimSuffix(text, ".")
 
 	return len(text) <= 253 && !slices.ContainsFunc(strings.Split(text, "."), func(l string) bool { return !label.MatchString(l) })
 }
 
 func dnsName(v *validator, path *tree.Path, text string) {
-	if !isDNSName(text) {
+	if !IsDNSName(text) {
 		v.fail(path, fmt.Sprintf("%q is not a DNS name", text), "labels of letters, digits and hyphens, 63 at most each, joined by dots")
 	}
 }
 
 // host is a DNS name or an address.
 func host(v *validator, path *tree.Path, text string) {
-	if _, err := netip.ParseAddr(text); err != nil && !isDNSName(text) {
+	if _, err := netip.ParseAddr(text); err != nil && !IsDNSName(text) {
 		v.fail(path, fmt.Sprintf("%q is neither a DNS name nor an IP address", text), "")
 	}
 }
@@ -117,7 +119,7 @@ func location(schemes ...string) func(*validator, *tree.Path, string) {
 
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
-			v.fail(path, fmt.Sprintf("%q is not a URL that can be used here", text), hint)
+			v.fail(path, fmt.Sprintf("%q is not a URL that can be used here", urls.Public(text)), hint)
 
 			return
 		}
@@ -187,7 +189,7 @@ func labelKey(v *validator, path *tree.Path, text string) {
 		domain, name = "", text
 	}
 
-	if found && !isDNSName(domain) || !qualified.MatchString(name) {
+	if found && !IsDNSName(domain) || !qualified.MatchString(name) {
 		v.fail(path, fmt.Sprintf("%q is not a Kubernetes key", text), "write it like name or example.org/name")
 	}
 }

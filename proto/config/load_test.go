@@ -469,3 +469,30 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestURLsAreToldWithoutSecrets: what is wrong with a URL is said without what gets one in by it.
+func TestURLsAreToldWithoutSecrets(t *testing.T) {
+	c, err := config.Load([]byte(`version: v1alpha1
+machine:
+  type: controlplane
+  registries:
+    mirrors: {docker.io: {endpoints: ["ftp://me:hidden-word@mirror.example/x?hidden-word"]}}
+cluster:
+  controlPlane: {endpoint: "http://me:hidden-word@api.example/?hidden-word"}
+  extraManifests: ["ftp://hidden-word@a.example/m.yaml?token=hidden-word", "https://me:hidden word@a.example/"]
+  discovery: {registries: {service: {endpoint: "ftp://me:hidden-word@d.example/"}}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err = c.Validate(config.Container); err == nil || strings.Contains(err.Error(), "hidden") {
+		t.Errorf("%v", err)
+	}
+
+	for _, place := range []string{"mirror.example/x", "api.example/", "a.example/m.yaml", "d.example/"} {
+		if !strings.Contains(err.Error(), place) {
+			t.Errorf("%s is not named: %v", place, err)
+		}
+	}
+}

@@ -133,7 +133,7 @@ func TestDaemon(t *testing.T) {
 func etcFiles(t *testing.T, h *host) {
 	t.Helper()
 
-	for id, text := range map[string]string{"machine/issue": "hello\n", "../outside": "no\n"} {
+	for id, text := range map[string]string{"machine/issue": "hello\n", "../outside": "no\n", "hosts": "10.0.0.1 a\x00b\n"} {
 		spec := resfiles.NewEtcFileSpec(resfiles.NamespaceName, id)
 		spec.TypedSpec().Contents, spec.TypedSpec().Mode = []byte(text), 0o640
 
@@ -155,6 +155,10 @@ func etcFiles(t *testing.T, h *host) {
 
 	if _, err := os.Stat(filepath.Join(h.Root, "outside")); err == nil {
 		t.Error("a file outside of /etc was written")
+	}
+
+	if data, err := os.ReadFile(filepath.Join(h.Root, "etc", "hosts")); err == nil && strings.Contains(string(data), "\x00") {
+		t.Error("what is no text was written")
 	}
 }
 

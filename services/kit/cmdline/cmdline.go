@@ -52,11 +52,11 @@ func Read(root string) (Parameters, error) {
 
 // Parse splits a command line as the kernel does: at white space, except between double quotes, which are dropped when
 // they surround a value or a whole parameter. What follows "--" is for init and left out. "-" and "_" in keys are equal
-// to the kernel; keys are kept as they were written.
+// to the kernel; keys are kept as they were written. What is no UTF-8, which values end up in, becomes U+FFFD.
 func Parse(line string) Parameters {
 	p := Parameters{values: map[string][]string{}}
 
-	for _, field := range split(line) {
+	for _, field := range split(strings.ToValidUTF8(line, "\uFFFD")) {
 		if field == "--" {
 			break
 		}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -63,7 +64,11 @@ func AppendString(b []byte, n Num, v string) []byte {
 	return AppendStringElement(b, n, v)
 }
 
+// AppendStringElement writes what is no UTF-8 as U+FFFD: protobuf has no other strings, and one such file name, kernel parameter
+// or value of META would hide all that is listed with it.
 func AppendStringElement(b []byte, n Num, v string) []byte {
+	v = strings.ToValidUTF8(v, "\uFFFD")
+
 	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), v)
 }
 

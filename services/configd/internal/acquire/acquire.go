@@ -15,7 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
-	"github.com/dactyl-os/dactyl/services/kit/urls"
+	"github.com/dactyl-os/dactyl/proto/config/urls"
 )
 
 // Labels and files of volumes with a configuration.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/safe"
@@ -82,6 +83,10 @@ func (c *EtcFiles) step(ctx context.Context, r controller.Runtime) error {
 func (c *EtcFiles) write(id string, spec *files.EtcFileSpecSpec) error {
 	if !filepath.IsLocal(id) {
 		return fmt.Errorf("%q is not below %s", id, c.Dir)
+	}
+
+	if !utf8.Valid(spec.Contents) || bytes.IndexByte(spec.Contents, 0) >= 0 {
+		return fmt.Errorf("%q is no text", id)
 	}
 
 	path := filepath.Join(c.Dir, id)

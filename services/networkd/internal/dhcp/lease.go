@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -67,7 +68,7 @@ func FromAck(link string, ack *dhcpv4.DHCPv4, now time.Duration) (*Lease, error)
 
 	l := &Lease{
 		Link: link, HardwareAddr: ack.ClientHWAddr.String(), Address: netip.PrefixFrom(address, bits), Server: server,
-		DNS: addresses(ack.DNS()), Hostname: ack.HostName(), Domain: ack.DomainName(), Start: now, Ack: ack.ToBytes(),
+		DNS: addresses(ack.DNS()), Hostname: text(ack.HostName()), Domain: text(ack.DomainName()), Start: now, Ack: ack.ToBytes(),
 	}
 
 	for _, a := range addresses(ack.NTPServers()) {
@@ -164,15 +165,18 @@ func (l *Lease) Set(metric uint32) spec.Set {
 		s.Routes = append(s.Routes, spec.Reach(l.Address, route)...)
 	}
 
-	if l.Hostname != "" {
-		s.Hostname = spec.ParseHostname(l.Hostname, spec.Operator)
-		if s.Hostname.Domainname == "" {
-			s.Hostname.Domainname = l.Domain
-		}
+	name, err := spec.ParseHostname(l.Hostname, l.Domain, spec.Operator)
+	if err != nil {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s: DHCP server %s: %v", l.Link, l.Server, err))
 	}
+
+	s.Hostname = name
 
 	return s
 }
+
+// text cuts the NULs off that some servers end it with.
+func text(option string) string { return strings.TrimRight(option, "\x00") }
 
 // String tells a lease in one line of a log.
 func (l *Lease) String() string {

@@ -237,6 +237,39 @@ func TestFromAck(t *testing.T) {
 	}
 }
 
+// TestNamesOfTheServer: what a server says is a name may be anything, and ends up in /etc/hosts and /etc/resolv.conf.
+func TestNamesOfTheServer(t *testing.T) {
+	for _, test := range []struct{ host, domain, want, told string }{
+		{"node\x00\x00", "example.org\x00", "node.example.org", ""},
+		{"node.example.net.", "example.org", "node.example.net", ""},
+		{"node", "", "node", ""},
+		{"", "example.org", "", ""},
+		{"node", "example.org\nnameserver 6.6.6.6", "node", `domain name "example.org\nnameserver 6.6.6.6" is no DNS name`},
+		{"node", "example.org example.net", "node", `domain name "example.org example.net" is no DNS name`},
+		{"node", "a\x00b", "node", `domain name "a\x00b" is no DNS name`},
+		{"node\n6.6.6.6 example.org", "example.org", "", `host name "node\n6.6.6.6 example.org" is no DNS name`},
+		{"my_node", "", "", `host name "my_node" is no DNS name`},
+		{"my node", "", "", `host name "my node" is no DNS name`},
+		{"\xffnode", "", "", `host name "\xffnode" is no DNS name`},
+		{"\x1b[2J", "", "", `host name "\x1b[2J" is no DNS name`},
+	} {
+		l, err := FromAck("eth0", ack(t, dhcpv4.WithOption(dhcpv4.OptGeneric(dhcpv4.OptionHostName, []byte(test.host))),
+			dhcpv4.WithOption(dhcpv4.OptGeneric(dhcpv4.OptionDomainName, []byte(test.domain)))), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		set := l.Set(1024)
+		if got := set.Hostname.FQDN(); got != test.want {
+			t.Errorf("%q, %q: named %q, want %q", test.host, test.domain, got, test.want)
+		}
+
+		if told := strings.Join(set.Warnings, "; "); !strings.Contains(told, test.told) || (told == "") != (test.told == "") {
+			t.Errorf("%q, %q: told %q, want %q", test.host, test.domain, told, test.told)
+		}
+	}
+}
+
 func TestGatewayBeyondTheSubnetIsReachedByTheLink(t *testing.T) {
 	l, err := FromAck("eth0", ack(t, dhcpv4.WithNetmask(net.CIDRMask(32, 32))), 0)
 	if err != nil {

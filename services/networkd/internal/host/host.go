@@ -23,6 +23,10 @@ func (h Host) SetHostname(hostname, domainname string) error {
 		return nil
 	}
 
+	if line(hostname) == "" || line(domainname) != domainname {
+		return fmt.Errorf("set host name %q, domain name %q: not printable", hostname, domainname)
+	}
+
 	var now unix.Utsname
 	if err := unix.Uname(&now); err != nil {
 		return fmt.Errorf("read host name: %w", err)

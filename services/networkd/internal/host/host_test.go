@@ -25,6 +25,20 @@ ff02::2   ip6-allrouters
 `)
 }
 
+// TestNothingElseIsWritten: a name that would be more than a name is not written, whoever let it pass before.
+func TestNothingElseIsWritten(t *testing.T) {
+	address := netip.MustParseAddr("10.0.0.2")
+
+	for _, bad := range []string{"a\nnameserver 6.6.6.6", "a\x00", "a\r", "a\t", "\x1b[2J", "a#", "\xff", "ä"} {
+		equal(t, string(host.ResolvConf(nil, bad)), "")
+
+		want := string(host.Hosts(spec.Hostname{}, netip.Addr{}, nil))
+		equal(t, string(host.Hosts(spec.Hostname{Hostname: bad}, address, nil)), want)
+		equal(t, string(host.Hosts(spec.Hostname{Hostname: "node", Domainname: bad}, address, nil)), want)
+		equal(t, string(host.Hosts(spec.Hostname{}, netip.Addr{}, []spec.Host{{IP: "10.0.0.9", Aliases: []string{bad}}, {IP: bad, Aliases: []string{"a"}}})), want)
+	}
+}
+
 func TestWriteFile(t *testing.T) {
 	h := host.Host{Root: t.TempDir()}
 	path := filepath.Join(h.Root, "etc/hosts")

@@ -20,7 +20,7 @@ func ResolvConf(resolvers []netip.Addr, search string) []byte {
 		fmt.Fprintf(&b, "nameserver %s\n", server)
 	}
 
-	if search != "" {
+	if search = line(search); search != "" {
 		fmt.Fprintf(&b, "\nsearch %s\n", search)
 	}
 
@@ -41,7 +41,9 @@ func Hosts(name spec.Hostname, address netip.Addr, extra []spec.Host) []byte {
 			names = name.FQDN() + " " + names
 		}
 
-		fmt.Fprintf(w, "%s\t%s\n", address, names)
+		if names = line(names); names != "" {
+			fmt.Fprintf(w, "%s\t%s\n", address, names)
+		}
 	}
 
 	fmt.Fprintln(w, "::1\tlocalhost ip6-localhost ip6-loopback")
@@ -49,10 +51,22 @@ func Hosts(name spec.Hostname, address netip.Addr, extra []spec.Host) []byte {
 	fmt.Fprintln(w, "ff02::2\tip6-allrouters")
 
 	for _, h := range extra {
-		fmt.Fprintf(w, "%s\t%s\n", h.IP, strings.Join(h.Aliases, " "))
+		if names := line(strings.Join(h.Aliases, " ")); names != "" && line(h.IP) != "" {
+			fmt.Fprintf(w, "%s\t%s\n", h.IP, names)
+		}
 	}
 
 	w.Flush()
 
 	return []byte(b.String())
+}
+
+// line gives nothing for a text that would not stay one line of printable ASCII. Whoever gave the names has checked them: this
+// is the last look before they are in a system file.
+func line(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == '#' }) {
+		return ""
+	}
+
+	return text
 }

@@ -24,8 +24,13 @@ func FromCmdline(params cmdline.Parameters, devices []Device) Set {
 		}
 	}
 
-	if name, ok := params.First(cmdline.Hostname); ok && name != "" {
-		s.Hostname = ParseHostname(name, Cmdline)
+	if text, ok := params.First(cmdline.Hostname); ok {
+		name, err := ParseHostname(text, "", Cmdline)
+		if err != nil {
+			warn(cmdline.Hostname, text, err)
+		} else if text != "" {
+			s.Hostname = name
+		}
 	}
 
 	s.Ignored = params.All(cmdline.IgnoreInterface)
@@ -79,9 +84,7 @@ func (s *Set) addIP(text string, place uint32, devices []Device) error {
 		s.Routes = append(s.Routes, Reach(ip.Address, Route{Gateway: ip.Gateway, Link: link, Priority: routePriority + place, Layer: Cmdline})...)
 	}
 
-	s.addNames(ip)
-
-	return nil
+	return s.addNames(ip)
 }
 
 func (s *Set) addDHCP(ip ipParameter, place uint32, devices []Device) error {
@@ -92,14 +95,13 @@ func (s *Set) addDHCP(ip ipParameter, place uint32, devices []Device) error {
 
 	s.Links = append(s.Links, Link{Name: link, Up: true, Layer: Cmdline})
 	s.DHCP = append(s.DHCP, DHCP{Link: link, Metric: routePriority + place, Layer: Cmdline})
-	s.addNames(ip)
-
-	return nil
+	return s.addNames(ip)
 }
 
-func (s *Set) addNames(ip ipParameter) {
-	if ip.Hostname != "" {
-		s.Hostname = ParseHostname(ip.Hostname, Cmdline)
+func (s *Set) addNames(ip ipParameter) error {
+	name, err := ParseHostname(ip.Hostname, "", Cmdline)
+	if name.Hostname != "" {
+		s.Hostname = name
 	}
 
 	if len(ip.DNS) > 0 {
@@ -109,6 +111,8 @@ func (s *Set) addNames(ip ipParameter) {
 	for _, server := range ip.NTP {
 		s.TimeServers = TimeServers{Servers: append(s.TimeServers.Servers, server.String()), Layer: Cmdline}
 	}
+
+	return err
 }
 
 // cmdlineLink finds the link: by name, by hardware address (enxAABBCCDDEEFF), or the machine's first.

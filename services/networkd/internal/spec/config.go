@@ -41,7 +41,12 @@ func (b *configReader) warn(format string, args ...any) {
 }
 
 func (b *configReader) names(n *config.NetworkConfig) {
-	b.Hostname = ParseHostname(n.Hostname, Configuration)
+	name, err := ParseHostname(n.Hostname, "", Configuration)
+	if err != nil {
+		b.warn("machine.network.hostname: %v", err)
+	}
+
+	b.Hostname = name
 	b.NoSearchDomain = isTrue(n.DisableSearchDomain)
 
 	for i, text := range n.Nameservers {
@@ -197,11 +202,27 @@ func parseRoute(link string, r *config.Route) (Route, error) {
 	return out, nil
 }
 
-// ParseHostname splits node.example.org into name and domain.
-func ParseHostname(text string, layer Layer) Hostname {
-	name, domain, _ := strings.Cut(strings.TrimSuffix(text, "."), ".")
+// ParseHostname splits node.example.org into name and domain; domain counts if there is none in the text. What is no DNS name
+// is left out and told: it would stand in /etc/hosts and /etc/resolv.conf.
+func ParseHostname(text, domain string, layer Layer) (Hostname, error) {
+	if text == "" {
+		return Hostname{}, nil
+	}
 
-	return Hostname{Hostname: name, Domainname: domain, Layer: layer}
+	if !config.IsDNSName(text) {
+		return Hostname{}, fmt.Errorf("host name %q is no DNS name and is left out", text)
+	}
+
+	name, rest, _ := strings.Cut(strings.TrimSuffix(text, "."), ".")
+	if rest != "" || domain == "" {
+		return Hostname{Hostname: name, Domainname: rest, Layer: layer}, nil
+	}
+
+	if !config.IsDNSName(domain) {
+		return Hostname{Hostname: name, Layer: layer}, fmt.Errorf("domain name %q is no DNS name and is left out", domain)
+	}
+
+	return Hostname{Hostname: name, Domainname: strings.TrimSuffix(domain, "."), Layer: layer}, nil
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

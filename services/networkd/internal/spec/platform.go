@@ -163,9 +163,12 @@ func (r *platformReader) names(doc platformNetwork) {
 	}
 
 	if len(doc.Hostnames) > 0 {
-		if r.Hostname = ParseHostname(doc.Hostnames[0].Hostname, Platform); doc.Hostnames[0].Domainname != "" {
-			r.Hostname.Domainname = doc.Hostnames[0].Domainname
+		name, err := ParseHostname(doc.Hostnames[0].Hostname, doc.Hostnames[0].Domainname, Platform)
+		if err != nil {
+			r.warn("hostnames[0]: %v", err)
 		}
+
+		r.Hostname = name
 	}
 
 	if len(doc.Resolvers) > 0 {

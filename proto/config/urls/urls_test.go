@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dactyl-os/dactyl/services/kit/urls"
+	"github.com/dactyl-os/dactyl/proto/config/urls"
 )
 
 func TestPublic(t *testing.T) {
