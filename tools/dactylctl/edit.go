@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/tools/internal/screen"
 )
 
 func (a *app) editCommand() *cobra.Command {
@@ -95,7 +96,7 @@ func (a *app) runEditor(data []byte) ([]byte, error) {
 	}
 	// As git does: the variable may carry arguments.
 	cmd := exec.Command("sh", "-c", editor+` "$@"`, editor, f.Name())
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.in, a.out, a.err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.in, screen.Raw(a.out), screen.Raw(a.err)
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("run the editor %q: %w", editor, err)
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/dactyl-os/dactyl/tools/internal/client"
+	"github.com/dactyl-os/dactyl/tools/internal/progress"
+	"github.com/dactyl-os/dactyl/tools/internal/screen"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -19,12 +21,19 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A pipe gets the bytes as they are.
+	if progress.IsTerminal(out) {
+		out = &screen.Writer{Raw: out}
+	}
+	if progress.IsTerminal(errOut) {
+		errOut = &screen.Writer{Raw: errOut}
+	}
 	a := &app{in: in, out: out, err: errOut}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetOut(screen.Raw(out))
+	root.SetErr(screen.Raw(errOut))
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:

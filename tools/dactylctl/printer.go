@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/dactyl-os/dactyl/tools/internal/jsonpath"
+	"github.com/dactyl-os/dactyl/tools/internal/screen"
 )
 
 // printer writes resources in one of get's formats.
@@ -126,7 +127,9 @@ func (p *printer) printRow(node, mark string, r resource.Resource) error {
 	return nil
 }
 
-func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\t", " ").Replace(s) }
+func oneLine(s string) string {
+	return screen.Escape(strings.NewReplacer("\n", " ", "\t", " ").Replace(s))
+}
 
 func (p *printer) printYAML(node, mark string, r resource.Resource) error {
 	out, err := resource.MarshalYAML(r)

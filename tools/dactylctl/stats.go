@@ -17,6 +17,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 	"github.com/dactyl-os/dactyl/tools/internal/progress"
+	"github.com/dactyl-os/dactyl/tools/internal/screen"
 )
 
 // tabled runs a call to all nodes and prints one table of the answers.
@@ -188,15 +189,15 @@ func (a *app) processesCommand() *cobra.Command {
 
 func (a *app) watchProcesses(cmd *cobra.Command, by string) error {
 	for {
-		var screen strings.Builder
-		err := a.processes(cmd, &screen, by)
+		var text strings.Builder
+		err := a.processes(cmd, &text, by)
 		if cmd.Context().Err() != nil {
 			return nil
 		}
 		if progress.IsTerminal(a.out) {
-			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
+			fmt.Fprint(screen.Raw(a.out), "\x1b[H\x1b[2J")
 		}
-		fmt.Fprint(a.out, screen.String())
+		fmt.Fprint(a.out, text.String())
 		if err != nil {
 			return err
 		}

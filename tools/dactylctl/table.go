@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -36,7 +37,10 @@ func (t *table) row(cells ...any) {
 }
 
 func (t *table) add(cells []string) {
+	cells = slices.Clone(cells)
 	for i, c := range cells {
+		c = oneLine(c)
+		cells[i] = c
 		if i == len(t.widths) {
 			t.widths = append(t.widths, 0)
 		}

@@ -44,6 +44,7 @@ func TestTables(t *testing.T) {
 	processes := &machine.Process{Processes: []*machine.ProcessInfo{
 		{Pid: 2, State: "S", Command: "kthreadd"},
 		{Pid: 1, State: "S", Threads: 8, CpuTime: 1.5, VirtualMemory: 1.2e9, ResidentMemory: 21e6, Executable: "/usr/bin/init", Args: "/usr/bin/init --a\nb"},
+		{Pid: 31, State: "R", Threads: 1, Executable: "/tmp/odd", Args: "odd\x1b]0;root\x07\u009b2J\u202e"},
 		{Pid: 30, State: "R", Threads: 1, CpuTime: 9, ResidentMemory: 999, Executable: "/usr/bin/x"},
 	}}
 	for _, by := range []string{"rss", "cpu"} {
@@ -54,6 +55,7 @@ func TestTables(t *testing.T) {
 		print(func(tab *table) {
 			for _, f := range []*machine.FileInfo{
 				{Name: "/etc", RelativeName: ".", Mode: uint32(fs.ModeDir | 0o755), Size: 4096, Modified: now.Add(-time.Hour).Unix(), IsDir: true},
+				{Name: "/etc/odd", RelativeName: "odd\x1b[2J\r\n\x7f", Mode: 0o644, Modified: now.Unix()},
 				{Name: "/etc/resolv.conf", RelativeName: "resolv.conf", Mode: uint32(fs.ModeSymlink | 0o777), Link: "/run/resolv.conf", Size: 16, Modified: now.Unix(), Uid: 50},
 			} {
 				if err := fileRow(tab, "10.0.0.1", f, true, human, now); err != nil {

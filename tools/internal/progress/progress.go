@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/dactyl-os/dactyl/tools/internal/screen"
 )
 
 // Board holds one line per subject: a node, a daemon, a step.
@@ -24,12 +26,12 @@ type Board struct {
 
 // New makes a board; it redraws itself when out is a terminal.
 func New(out io.Writer) *Board {
-	return &Board{out: out, terminal: IsTerminal(out), lines: map[string]string{}, start: time.Now()}
+	return &Board{out: screen.Raw(out), terminal: IsTerminal(out), lines: map[string]string{}, start: time.Now()}
 }
 
 // IsTerminal says whether a writer is a terminal.
 func IsTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := screen.Raw(w).(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
 		return false
 	}
@@ -42,6 +44,7 @@ func IsTerminal(w io.Writer) bool {
 func (b *Board) Set(subject, doing string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	subject, doing = screen.Escape(subject), screen.Escape(doing)
 	if last, known := b.lines[subject]; known && last == doing {
 		return
 	}
