@@ -14,8 +14,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/proto/config/urls"
+	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 )
 
 // Labels and files of volumes with a configuration.
