@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -613,18 +611,7 @@ func TestRedactedForOthers(t *testing.T) {
 	n.mustApply(data, auto)
 
 	for name, redacted := range map[string]bool{"hostd": true, "trustd": false} {
-		pid := filepath.Join(n.RunDir, "pids", name)
-		if err := os.WriteFile(pid, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
-			t.Fatal(err)
-		}
-
-		conn, err := grpc.NewClient("unix://"+n.Socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-
-		st := state.WrapCore(client.NewAdapter(v1alpha1.NewStateClient(conn)))
+		st := state.WrapCore(client.NewAdapter(v1alpha1.NewStateClient(n.ConnAs(t, name))))
 
 		r, err := st.Get(context.Background(), configres.NewMachineConfig(configres.NamespaceName, configres.ActiveID).Metadata())
 		if err != nil {
@@ -638,10 +625,6 @@ func TestRedactedForOthers(t *testing.T) {
 
 		if got := seen.Machine().Token == config.Mask; got != redacted || seen.Network().Hostname != "a" {
 			t.Errorf("%s: redacted %v", name, got)
-		}
-
-		if err := os.Remove(pid); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

@@ -261,6 +261,8 @@ func (n *node) startGateway(t testing.TB) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.credential}
 	}
 
+	kittest.Into(t, cmd, "gateway")
+
 	n.gateway = start(t, cmd, "LISTEN_FDS=2", "LISTEN_FDNAMES=gateway:tcp:50000")
 }
 

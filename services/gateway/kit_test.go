@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -68,8 +67,9 @@ func TestBesideKitDaemons(t *testing.T) {
 	}
 
 	for _, name := range []string{"init", "networkd", "trustd"} {
-		start(t, exec.Command(os.Args[0], "--run-dir", n.runDir, "--state-dir", t.TempDir()),
-			benchVariable+"="+name, certificatesVariable+"="+certificates)
+		owner := exec.Command(os.Args[0], "--run-dir", n.runDir, "--state-dir", t.TempDir())
+		kittest.Into(t, owner, name)
+		start(t, owner, benchVariable+"="+name, certificatesVariable+"="+certificates)
 
 		await(t, 10*time.Second, func() error {
 			_, err := os.Stat(filepath.Join(n.runDir, name+".sock"))
@@ -80,16 +80,7 @@ func TestBesideKitDaemons(t *testing.T) {
 
 	open(t, n.runDir, filepath.Dir(binary(t)))
 
-	pids := filepath.Join(n.runDir, daemon.PIDDir)
-	if err := os.Mkdir(pids, 0o755); err != nil {
-		t.Fatal(err)
-	}
-
 	n.startGateway(t)
-
-	if err := os.WriteFile(filepath.Join(pids, "gateway"), []byte(strconv.Itoa(n.gateway.cmd.Process.Pid)), 0o644); err != nil {
-		t.Fatal(err)
-	}
 
 	reader := n.client(t, authority, access.Reader)
 	resources := v1alpha1.NewStateClient(reader)

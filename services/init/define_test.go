@@ -328,7 +328,7 @@ func TestWhoMayDefine(t *testing.T) {
 	}{
 		"no caller of the method":  {"timed", named("ext-a", nothing), codes.PermissionDenied, "its callers inside the node are extd, podd"},
 		"nothing in its manifest":  {"podd", named("ext-a", nothing), codes.PermissionDenied, `"podd" and the unit "ext-a"`},
-		"root's own tool":          {"init", named("ext-a", nothing), codes.PermissionDenied, `"" and the unit "ext-a"`},
+		"root's own tool":          {"init", named("ext-a", nothing), codes.PermissionDenied, `"root" and the unit "ext-a"`},
 		"another name":             {"extd", named("kubelet", nothing), codes.PermissionDenied, `"kubelet"`},
 		"a name of the image":      {"extd", named("timed", nothing), codes.PermissionDenied, `"timed"`},
 		"an alias that is not its": {"extd", named("ext-a", func(u *initv1.Unit) { u.Aliases = []string{"apid"} }), codes.PermissionDenied, `"apid"`},

@@ -154,9 +154,13 @@ func prepare(env *daemon.Env, manifests []manifest.Manifest, console *console) (
 		console.keep(own)
 	}
 
-	cgroups, err := process.OpenCgroups(env.Path("sys", "fs", "cgroup"))
+	cgroups, limits, err := process.OpenCgroups()
 	if err != nil {
-		env.Log.Warn("Memory limits are left to each daemon's runtime", "error", err)
+		return nil, nil, fmt.Errorf("make the daemons' cgroups, by which they know each other: %w", err)
+	}
+
+	if limits != nil {
+		env.Log.Warn("Memory limits are left to each daemon's runtime", "error", limits)
 	}
 
 	// Orphans come to PID 1 by themselves; anywhere else they have to be asked for.

@@ -172,6 +172,7 @@ func (m *machineUnderTest) boot() {
 	cmd.Env = append(os.Environ(), "DACTYL_FAKE=init")
 	cmd.Stdout, cmd.Stderr = m.t.Output(), m.t.Output()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	kittest.Into(m.t, cmd, "init")
 
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
@@ -380,7 +381,7 @@ func TestOrphansAreReaped(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	m.fake("a", "orphans", "restart: once\nenv: {DACTYL_FAKE: orphans, DACTYL_LEASH: "+leash+"}\n")
+	m.fake("a", "orphans", "restart: once\nkill: group\nenv: {DACTYL_FAKE: orphans, DACTYL_LEASH: "+leash+"}\n")
 	m.boot()
 	m.await("a", "Finished")
 

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/cosi-project/runtime/api/v1alpha1"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -15,19 +15,14 @@ import (
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
 )
 
-// direct connects to a daemon's socket inside a node, past the gateway.
-func direct(ctx context.Context, node, daemon string) (*grpc.ClientConn, error) {
-	namespace, err := outside.NetNS(ctx, node)
-	if err != nil {
-		return nil, err
-	}
-	pid, err := outside.PID(namespace, "init")
+// inside gives a way to the sockets inside a node, past the gateway: this program again, there.
+func inside(ctx context.Context, node string) (*outside.Door, error) {
+	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 
-	return grpc.NewClient(fmt.Sprintf("unix:///proc/%d/root/run/dactyl/%s.sock", pid, daemon),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return outside.OpenDoor(ctx, node, self, doorArgument)
 }
 
 func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error {
@@ -50,7 +45,12 @@ func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error 
 
 // calls measures Version straight, through the gateway, by node, forwarded and fanned out.
 func calls(ctx context.Context, t *table) error {
-	socket, err := direct(ctx, entry, "init")
+	door, err := inside(ctx, entry)
+	if err != nil {
+		return err
+	}
+	defer door.Close()
+	socket, err := door.Conn("init")
 	if err != nil {
 		return err
 	}

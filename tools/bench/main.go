@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dactyl-os/dactyl/services/kit/kittest/door"
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
 )
 
@@ -31,6 +32,9 @@ const (
 	third  = "10.78.0.4"
 	worker = "10.78.0.5"
 )
+
+// doorArgument has this program connect to sockets inside a node for the one that measures.
+const doorArgument = "door"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -49,6 +53,9 @@ type section struct {
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
+	if len(args) == 1 && args[0] == doorArgument {
+		return door.Serve()
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := flags.String("only", "", "run only these sections: memory, calls, resources, apply, restart, start, size")
 	settle := flags.Duration("settle", time.Minute, "time between the start of the cluster and the reading of its memory")

@@ -21,12 +21,17 @@ func resources(ctx context.Context, t *table) error {
 		return err
 	}
 	defer gateway.Close()
-	networkd, err := direct(ctx, entry, "networkd")
+	door, err := inside(ctx, entry)
+	if err != nil {
+		return err
+	}
+	defer door.Close()
+	networkd, err := door.Conn("networkd")
 	if err != nil {
 		return err
 	}
 	defer networkd.Close()
-	configd, err := direct(ctx, entry, "configd")
+	configd, err := door.Conn("configd")
 	if err != nil {
 		return err
 	}

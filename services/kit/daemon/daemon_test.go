@@ -27,7 +27,6 @@ import (
 	timeapi "github.com/dactyl-os/dactyl/proto/time"
 
 	"github.com/dactyl-os/dactyl/services/kit/access"
-	"github.com/dactyl-os/dactyl/services/kit/dial"
 	"github.com/dactyl-os/dactyl/services/kit/internal/testdaemon"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
 )
@@ -145,34 +144,6 @@ func TestWritesThroughTheSocket(t *testing.T) {
 	}
 }
 
-// as registers the test process under a daemon's name, for connections made after it.
-func as(t *testing.T, d *kittest.Daemon, name string) *grpc.ClientConn {
-	t.Helper()
-
-	file := filepath.Join(d.RunDir, "pids", name)
-	if err := os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
-		t.Fatal(err)
-	}
-
-	conn, err := dial.Socket(d.Socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() { conn.Close() })
-
-	// The name is taken at accept, so that another name can follow.
-	if _, err := stateOf(conn).List(withRoles(t.Context(), access.Admin), pointer(testdaemon.ItemType, "")); err != nil && status.Code(err) != codes.PermissionDenied {
-		t.Fatal(err)
-	}
-
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
-
-	return conn
-}
-
 func withRoles(ctx context.Context, roles ...string) context.Context {
 	for _, role := range roles {
 		ctx = metadata.AppendToOutgoingContext(ctx, access.RoleKey, role)
@@ -184,9 +155,9 @@ func withRoles(ctx context.Context, roles ...string) context.Context {
 func TestWhoMayReadWhat(t *testing.T) {
 	d := kittest.Start(t, pkg, kittest.Options{Env: []string{"TEST_ITEMS=1"}})
 	ctx := within(t, 10*time.Second)
-	gateway := as(t, d, "gateway")
-	reader := as(t, d, testdaemon.Reader)
-	other := as(t, d, "networkd")
+	gateway := d.ConnAs(t, "gateway")
+	reader := d.ConnAs(t, testdaemon.Reader)
+	other := d.ConnAs(t, "networkd")
 
 	kittest.AwaitNoError(t, 5*time.Second, func() error {
 		_, err := stateOf(d.Conn()).Get(ctx, pointer(testdaemon.SecretType, "key"))
@@ -255,7 +226,7 @@ func TestWhoMayWriteWhat(t *testing.T) {
 		{"containerd", testdaemon.ItemType, "", "containerd may not call /cosi.resource.State/"},
 	} {
 		t.Run(tc.who+" "+tc.typ+" "+tc.role, func(t *testing.T) {
-			st, ctx := stateOf(as(t, d, tc.who)), ctx
+			st, ctx := stateOf(d.ConnAs(t, tc.who)), ctx
 			if tc.role != "" {
 				ctx = withRoles(ctx, tc.role)
 			}
@@ -302,13 +273,13 @@ func TestDaemonsCallWhatNamesThem(t *testing.T) {
 		{"gateway", metadata.AppendToOutgoingContext(ctx, "dactyl-self", "1"), codes.PermissionDenied},
 		{"gateway", withRoles(ctx, access.Reader), codes.OK},
 	} {
-		if _, err := timeapi.NewTimeServiceClient(as(t, d, tc.who)).Time(tc.ctx, &emptypb.Empty{}); status.Code(err) != tc.want {
+		if _, err := timeapi.NewTimeServiceClient(d.ConnAs(t, tc.who)).Time(tc.ctx, &emptypb.Empty{}); status.Code(err) != tc.want {
 			t.Errorf("%s gets %v, want %s", tc.who, err, tc.want)
 		}
 	}
 
 	for who, want := range map[string]codes.Code{"init": codes.OK, "timed": codes.PermissionDenied} {
-		if _, err := grpc_health_v1.NewHealthClient(as(t, d, who)).Check(ctx, &grpc_health_v1.HealthCheckRequest{}); status.Code(err) != want {
+		if _, err := grpc_health_v1.NewHealthClient(d.ConnAs(t, who)).Check(ctx, &grpc_health_v1.HealthCheckRequest{}); status.Code(err) != want {
 			t.Errorf("health for %s gives %v, want %s", who, err, want)
 		}
 	}
@@ -329,7 +300,7 @@ func TestRefusesOrdinaryUsers(t *testing.T) {
 	probe := kittest.Build(t, "../internal/testdaemon/cmd/probe")
 	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
 
-	if out, err := runAs(t, nobody, probe, d.Socket); err == nil || !strings.Contains(out, "PermissionDenied") || !strings.Contains(out, "of user 65534 is neither root's nor one of init's daemons") {
+	if out, err := runAs(t, nobody, probe, d.Socket); err == nil || !strings.Contains(out, "PermissionDenied") || !strings.Contains(out, "of user 65534 is none of this node's daemons and not in the cgroup of root's tools") {
 		t.Errorf("user 65534 got: %s (%v)", out, err)
 	}
 

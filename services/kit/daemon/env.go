@@ -19,6 +19,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/kit/dial"
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
+	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 )
@@ -58,6 +59,8 @@ type Env struct {
 	types     map[string]Definition
 	stopping  chan struct{}
 	notify    *notifier
+	// nameOf tells who calls; set before the server takes calls.
+	nameOf func(peercred.Caller) string
 
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn

@@ -70,7 +70,8 @@ func Run(ctx context.Context, name string, args []string, stderr io.Writer, cons
 		return err
 	}
 
-	if own == nil {
+	handedOver := own != nil
+	if !handedOver {
 		if own, err = listen(set.socket); err != nil {
 			return err
 		}
@@ -92,6 +93,11 @@ func Run(ctx context.Context, name string, args []string, stderr io.Writer, cons
 	}
 
 	if err := protect("constructor", func() error { return construct(env) }); err != nil {
+		return err
+	}
+
+	// init enters its own cgroup in its constructor.
+	if env.nameOf, err = callerNames(name, handedOver); err != nil {
 		return err
 	}
 

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -18,9 +17,6 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
 	"github.com/dactyl-os/dactyl/services/kit/peer"
 )
-
-// PIDDir is the directory under RunDir in which init keeps a file with the pid of each daemon it runs, named after it.
-const PIDDir = "pids"
 
 const (
 	// streamWorkers keep their grown stacks between calls; a call beyond them gets a goroutine of its own.
@@ -37,7 +33,7 @@ const (
 // not logged.
 func newServer(env *Env, streams context.Context) *grpc.Server {
 	return grpc.NewServer(
-		grpc.Creds(peercred.Server(filepath.Join(env.RunDir, PIDDir))),
+		grpc.Creds(peercred.Server(func(c peercred.Caller) string { return env.nameOf(c) })),
 		grpc.ForceServerCodecV2(frame.Codec()),
 		grpc.InTapHandle(admit),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
@@ -63,16 +59,17 @@ func newServer(env *Env, streams context.Context) *grpc.Server {
 	)
 }
 
-// admit refuses processes that are neither root nor init's children, callers outside whose roles do not suffice, and
-// daemons that are not among the method's callers.
+// admit refuses processes that are nobody, callers outside whose roles do not suffice, and daemons that are not among the
+// method's callers.
 func admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	p, ok := peer.FromContext(ctx)
-	if !ok || !p.Trusted() {
-		return ctx, status.Errorf(codes.PermissionDenied, "process %d of user %d is neither root's nor one of init's daemons", p.PID, p.UID)
+	if !ok || p.Name == "" {
+		return ctx, status.Errorf(codes.PermissionDenied,
+			"process %d of user %d is none of this node's daemons and not in the cgroup of root's tools, but in %q", p.PID, p.UID, p.Cgroup)
 	}
 
 	switch {
-	case p.Name == "":
+	case p.Name == peer.Root:
 		return ctx, nil
 	case p.Name == peer.Gateway && peer.ForwardedIn(info.Header):
 		return ctx, access.Check(info.FullMethodName, peer.RolesOf(ctx, info.Header))

@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,7 +44,7 @@ type Options struct {
 	Credential *syscall.Credential
 }
 
-// Daemon is a running daemon process. It plays init's part: it registers the pid in RunDir.
+// Daemon is a running daemon process. It is in a cgroup of its name, as init does it.
 type Daemon struct {
 	Name, RunDir, StateDir, Root, Socket string
 
@@ -53,6 +52,8 @@ type Daemon struct {
 	bin  string
 	opts Options
 	conn *grpc.ClientConn
+	// group is the daemon's cgroup.
+	group *os.File
 
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -83,7 +84,7 @@ func Launched(t testing.TB, pkg string, opts Options) *Daemon {
 		Name: opts.Name, t: t, opts: opts, bin: Build(t, pkg),
 		RunDir: orTemp(t, opts.RunDir), StateDir: orTemp(t, opts.StateDir), Root: orTemp(t, opts.Root),
 	}
-	d.Socket = filepath.Join(d.RunDir, d.Name+".sock")
+	d.Socket, d.group = filepath.Join(d.RunDir, d.Name+".sock"), openCgroup(t, d.Name)
 
 	t.Cleanup(func() {
 		d.Kill()
@@ -153,6 +154,7 @@ func (d *Daemon) Launch() {
 	cmd.ExtraFiles = d.opts.Files
 	// The daemon dies with the test process, even when that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: d.opts.Credential}
+	into(cmd, d.group)
 
 	started := make(chan error)
 	done := make(chan struct{})
@@ -175,22 +177,6 @@ func (d *Daemon) Launch() {
 
 	if err := <-started; err != nil {
 		d.t.Fatalf("start %s: %v", d.Name, err)
-	}
-
-	d.register()
-}
-
-// register does what init does for its children: other daemons know them by their pid.
-func (d *Daemon) register() {
-	d.t.Helper()
-
-	dir := filepath.Join(d.RunDir, "pids")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		d.t.Fatal(err)
-	}
-
-	if err := os.WriteFile(filepath.Join(dir, d.Name), []byte(strconv.Itoa(d.PID())+"\n"), 0o644); err != nil {
-		d.t.Fatal(err)
 	}
 }
 

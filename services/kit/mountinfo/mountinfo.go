@@ -10,6 +10,8 @@ const Path = "/proc/self/mountinfo"
 type Mount struct {
 	// Dev is the device as MAJOR:MINOR.
 	Dev string
+	// Root is the part of the file system that is shown.
+	Root string
 	// Source is what is mounted, usually a device's path, Target where, Type the file system.
 	Source, Target, Type string
 	// Options are those of the mount, not of the file system.
@@ -26,7 +28,7 @@ func Parse(text string) []Mount {
 
 		if found && len(left) >= 6 && len(right) >= 2 {
 			out = append(out, Mount{
-				Dev: left[2], Source: unescape(right[1]), Target: unescape(left[4]), Type: right[0],
+				Dev: left[2], Root: unescape(left[3]), Source: unescape(right[1]), Target: unescape(left[4]), Type: right[0],
 				Options: strings.Split(left[5], ","),
 			})
 		}

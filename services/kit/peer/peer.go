@@ -8,22 +8,29 @@ import (
 	grpcpeer "google.golang.org/grpc/peer"
 
 	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/cgroup"
 	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
 )
 
-// Gateway is the one daemon that speaks for callers outside the node.
-const Gateway = "gateway"
+const (
+	// Gateway is the one daemon that speaks for callers outside the node.
+	Gateway = "gateway"
+	// Root is the name of root's own tools, which may do everything.
+	Root = cgroup.Root
+)
 
 // Peer is the process at the other end of a daemon's socket, as the kernel told it at accept.
 type Peer struct {
-	// Name is the daemon's name as init registered its pid, or "" for root's own tools.
+	// Name is that of the cgroup init put the process in: a daemon's, that of another unit, or Root; "" is nobody.
 	Name string
 	PID  int
 	UID  int
+	// Cgroup is the process's place in the cgroup v2 tree, if it can be told.
+	Cgroup string
 }
 
-// Trusted tells whether the process may talk to a daemon at all: root and init's children.
-func (p Peer) Trusted() bool { return p.UID == 0 || p.Name != "" }
+// Daemon tells whether a daemon or another unit of the node calls, not one of root's own tools.
+func (p Peer) Daemon() bool { return p.Name != "" && p.Name != Root }
 
 // FromContext gives the caller of a method; false when the call did not come through a daemon's socket.
 func FromContext(ctx context.Context) (Peer, bool) {
@@ -34,7 +41,7 @@ func FromContext(ctx context.Context) (Peer, bool) {
 
 	info, ok := p.AuthInfo.(peercred.Info)
 
-	return Peer{Name: info.Name, PID: info.PID, UID: info.UID}, ok
+	return Peer{Name: info.Name, PID: info.PID, UID: info.UID, Cgroup: info.Cgroup}, ok
 }
 
 // SelfKey is the metadata key of calls that the gateway makes for itself, not for somebody outside. The gateway removes
@@ -67,8 +74,8 @@ func ForwardedIn(md metadata.MD) bool {
 	return roles || !self
 }
 
-// Roles gives the roles the caller speaks for: what the gateway forwarded, os:admin for daemons and root's own tools,
-// nothing for anybody else. A role header from any other peer than the gateway means nothing.
+// Roles gives the roles the caller speaks for: what the gateway forwarded, os:admin for root's own tools, none for anybody
+// else: what daemons may do is written beside methods and types. A role header from any other peer than the gateway means nothing.
 func Roles(ctx context.Context) []string {
 	md, _ := metadata.FromIncomingContext(ctx)
 
@@ -80,11 +87,11 @@ func RolesOf(ctx context.Context, md metadata.MD) []string {
 	p, ok := FromContext(ctx)
 
 	switch {
-	case !ok || !p.Trusted():
-		return nil
-	case p.Name == Gateway && ForwardedIn(md):
+	case ok && p.Name == Gateway && ForwardedIn(md):
 		return access.CleanRoles(md[access.RoleKey])
-	default:
+	case ok && p.Name == Root:
 		return []string{access.Admin}
+	default:
+		return nil
 	}
 }

@@ -22,7 +22,6 @@ type bootOrder struct {
 	Manifests string `json:"manifests"`
 	Cmdline   string `json:"cmdline"`
 	BootID    string `json:"bootID"`
-	Cgroup    bool   `json:"cgroup"`
 }
 
 // boot makes a node's root filesystem in the mount namespace that the process was cloned into, and becomes its init. It
@@ -35,10 +34,8 @@ func boot(order bootOrder, powered io.Reader) error {
 		return fmt.Errorf("leave the host's mounts: %w", err)
 	}
 
-	if order.Cgroup {
-		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-			return fmt.Errorf("make cgroup namespace: %w", err)
-		}
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("make cgroup namespace: %w", err)
 	}
 
 	for _, step := range []struct {
@@ -125,10 +122,8 @@ func mountKernel(o bootOrder) error {
 		return fmt.Errorf("sysfs: %w", err)
 	}
 
-	if o.Cgroup {
-		if err := unix.Mount("cgroup2", filepath.Join(sys, "fs/cgroup"), "cgroup2", guarded, ""); err != nil {
-			return fmt.Errorf("cgroup2: %w", err)
-		}
+	if err := unix.Mount("cgroup2", filepath.Join(sys, "fs/cgroup"), "cgroup2", guarded, ""); err != nil {
+		return fmt.Errorf("cgroup2: %w", err)
 	}
 
 	// What the host's kernel shares with all nodes can be looked at; only network settings are the node's own.

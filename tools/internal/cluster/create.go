@@ -284,7 +284,7 @@ func (c *Cluster) tearDown(p *progress) error {
 			return err
 		}
 
-		if root := cgroupRoot(); root != "" {
+		if root, err := cgroupRoot(); err == nil {
 			_ = os.Remove(filepath.Join(root, c.Bridge))
 		}
 

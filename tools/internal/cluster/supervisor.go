@@ -170,14 +170,15 @@ func (m *Machine) start(ctx context.Context, console *os.File, bootID string) (*
 		return nil, fmt.Errorf("find own program: %w", err)
 	}
 
-	cgroup := m.openCgroup()
-	if cgroup != nil {
-		defer cgroup.Close()
+	cgroup, err := m.openCgroup()
+	if err != nil {
+		return nil, err
 	}
+	defer cgroup.Close()
 
 	order, err := json.Marshal(bootOrder{
 		Root: m.rootDir(), State: m.stateDir(), Var: m.varDir(), Binaries: m.cluster.Binaries, Manifests: m.cluster.Manifests,
-		Cmdline: m.commandLine(), BootID: bootID, Cgroup: cgroup != nil,
+		Cmdline: m.commandLine(), BootID: bootID,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode boot order: %w", err)
@@ -198,10 +199,9 @@ func (m *Machine) start(ctx context.Context, console *os.File, bootID string) (*
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET,
 		Pdeathsig:  syscall.SIGKILL,
 		Setsid:     true,
-	}
-
-	if cgroup != nil {
-		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(cgroup.Fd())
+		// Of its own, which the boot makes the root of what the node sees.
+		UseCgroupFD: true,
+		CgroupFD:    int(cgroup.Fd()),
 	}
 
 	if err := cmd.Start(); err != nil {

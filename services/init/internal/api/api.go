@@ -182,7 +182,7 @@ func (s *Server) Shutdown(ctx context.Context, _ *machine.ShutdownRequest) (*mac
 
 func (s *Server) goDown(ctx context.Context, reboot bool) (string, error) {
 	reason := "asked for through the API"
-	if caller, known := peer.FromContext(ctx); known && caller.Name != "" && caller.Name != peer.Gateway {
+	if caller, known := peer.FromContext(ctx); known && caller.Daemon() && caller.Name != peer.Gateway {
 		reason = "asked for by " + caller.Name
 	}
 

@@ -53,7 +53,7 @@ func (l *Local) Forget(ctx context.Context, in *initv1.ForgetRequest) (*initv1.F
 	return &initv1.ForgetResponse{}, nil
 }
 
-// callerName is the daemon that calls; "" is none of ours, whose manifest then lets it do nothing.
+// callerName is the daemon that calls; for root's own tools there is no manifest that lets them define anything.
 func callerName(ctx context.Context) string {
 	caller, _ := peer.FromContext(ctx)
 

@@ -53,7 +53,7 @@ func (l *Local) Release(context.Context, *initv1.ReleaseRequest) (*initv1.Releas
 // Report takes a daemon's word about itself.
 func (l *Local) Report(ctx context.Context, in *initv1.ReportRequest) (*initv1.ReportResponse, error) {
 	service := in.GetService()
-	if caller, known := peer.FromContext(ctx); known && caller.Name != "" {
+	if caller, known := peer.FromContext(ctx); known && caller.Daemon() {
 		service = caller.Name
 	}
 

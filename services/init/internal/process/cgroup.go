@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,42 +12,59 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/dactyl-os/dactyl/services/kit/cgroup"
 )
 
-// Cgroups is the tree in which each daemon has a group of its own. A nil *Cgroups does nothing: hosts without a writable
-// cgroup v2 tree run daemons all the same.
+// own is the group of init itself.
+const own = "init"
+
+// Cgroups is the tree in which each daemon has a group of its own, by which the others know it. A nil *Cgroups does nothing,
+// in tests that call no daemon.
 type Cgroups struct {
 	root   string
 	memory bool
 }
 
-// OpenCgroups looks for a writable cgroup v2 tree at root. The error says what is missing; the result is usable with it.
-func OpenCgroups(root string) (*Cgroups, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(root, &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		return nil, fmt.Errorf("%s is no cgroup v2 tree", root)
+// OpenCgroups makes the tree in the group that init was started in, with a group of its own for init and one for root's tools.
+// limits says why daemons' memory cannot be limited.
+func OpenCgroups() (c *Cgroups, limits, err error) {
+	place, err := cgroup.Of("self")
+	if err != nil {
+		return nil, nil, err
+	}
+
+	if path.Base(place) == own {
+		place = path.Dir(place)
+	}
+
+	root, err := cgroup.Dir(place)
+	if err != nil {
+		return nil, nil, err
 	}
 
 	// Controllers reach the daemons' groups only when no process is left in the group above them.
-	own := filepath.Join(root, "init")
-	if err := os.MkdirAll(own, 0o755); err != nil {
-		return nil, fmt.Errorf("make cgroup: %w", err)
+	for _, name := range []string{own, cgroup.Root} {
+		group, err := cgroup.Make(filepath.Join(root, name))
+		if err != nil {
+			return nil, nil, err
+		}
+
+		group.Close()
 	}
 
-	c := &Cgroups{root: root}
-
-	if err := os.WriteFile(filepath.Join(own, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
-		return c, fmt.Errorf("enter cgroup: %w", err)
+	if err := cgroup.Enter(filepath.Join(root, own)); err != nil {
+		return nil, nil, err
 	}
+
+	c = &Cgroups{root: root}
 
 	if err := os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
-		return c, fmt.Errorf("no memory controller: %w", err)
+		return c, fmt.Errorf("no memory controller: %w", err), nil
 	}
 
 	c.memory = true
 
-	return c, nil
+	return c, nil, nil
 }
 
 // delegated is the group of a process to which all others below its daemon's group are left.
@@ -56,6 +74,10 @@ const delegated = "main"
 func (c *Cgroups) open(name string, memory int64, delegate bool) (*os.File, error) {
 	if c == nil {
 		return nil, nil
+	}
+
+	if name == own || name == cgroup.Root {
+		return nil, fmt.Errorf("a service cannot be called %s: that is the cgroup of init or of root's own tools", name)
 	}
 
 	dir := filepath.Join(c.root, name)

@@ -2,47 +2,22 @@ package process
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
-	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
 )
 
-// groups makes a tree of its own below the host's cgroup v2.
+// groups makes a tree of its own.
 func groups(t *testing.T) *Cgroups {
 	t.Helper()
+	kittest.RequireRoot(t)
 
-	text, err := os.ReadFile(mountinfo.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	mounts := mountinfo.Parse(string(text))
-
-	at := slices.IndexFunc(mounts, func(m mountinfo.Mount) bool { return m.Type == "cgroup2" })
-	if at < 0 {
-		t.Fatal("this host has no cgroup v2 tree: mount -t cgroup2 none /sys/fs/cgroup/unified")
-	}
-
-	root, err := os.MkdirTemp(mounts[at].Target, "init-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() {
-		if err := os.Remove(root); err != nil {
-			t.Error(err)
-		}
-	})
-
-	return &Cgroups{root: root}
+	return &Cgroups{root: kittest.Cgroup(t, "node")}
 }
 
 // startIn runs a shell line in a group.

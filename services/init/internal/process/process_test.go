@@ -68,11 +68,16 @@ func TestSocketIsReplacedAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestHostWithoutCgroups(t *testing.T) {
-	cgroups, err := OpenCgroups(t.TempDir())
-	if err == nil {
-		t.Error("no word about it")
+func TestReservedNames(t *testing.T) {
+	for _, name := range []string{"init", "root"} {
+		if dir, err := (&Cgroups{root: t.TempDir()}).open(name, 0, false); dir != nil || err == nil {
+			t.Errorf("a service called %s has the group %v, %v", name, dir, err)
+		}
 	}
+}
+
+func TestWithoutCgroups(t *testing.T) {
+	var cgroups *Cgroups
 
 	if dir, err := cgroups.open("a", 1<<20, false); dir != nil || err != nil {
 		t.Errorf("%v, %v", dir, err)

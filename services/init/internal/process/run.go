@@ -3,8 +3,6 @@ package process
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -69,8 +67,6 @@ func (r *Runner) ended(d *daemon, status syscall.WaitStatus, run *run) supervise
 		r.sweep(spec, pid, syscall.SIGKILL)
 	}
 
-	_ = os.Remove(r.pidFile(d.name))
-
 	close(run.ended)
 
 	late, cancel := context.WithTimeout(context.Background(), drainTime)
@@ -94,8 +90,6 @@ func (r *Runner) ended(d *daemon, status syscall.WaitStatus, run *run) supervise
 
 	return exit
 }
-
-func (r *Runner) pidFile(service string) string { return filepath.Join(r.runDir, "pids", service) }
 
 // take makes run the daemon's current process, to be made as spec says: what that does not keep is closed.
 func (d *daemon) take(spec manifest.Manifest, run *run) {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 
@@ -78,11 +77,11 @@ func NewRunner(opts Options, manifests []manifest.Manifest) (*Runner, error) {
 }
 
 // openRunDir makes the directory of sockets: everyone may pass through to a socket, whose own mode decides; only root may
-// look around. In pids every daemon reads who calls it, in started it leaves a mark of its first start.
+// look around. In started each daemon leaves a mark of its first start.
 func openRunDir(dir string) error {
-	pids, started := filepath.Join(dir, "pids"), filepath.Join(dir, "started")
+	started := filepath.Join(dir, "started")
 
-	err := errors.Join(os.MkdirAll(pids, 0o755), os.MkdirAll(started, 0o755), os.Chmod(dir, 0o711), os.Chmod(started, 0o775))
+	err := errors.Join(os.MkdirAll(started, 0o755), os.Chmod(dir, 0o711), os.Chmod(started, 0o775))
 	if os.Getuid() == 0 {
 		err = errors.Join(err, os.Chown(started, 0, Group))
 	}
@@ -210,11 +209,6 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 		func(status syscall.WaitStatus) { exited(r.ended(d, status, run)) })
 	if err != nil {
 		return 0, errors.Join(err, pipes.closeParent())
-	}
-
-	// The daemons it calls look its name up by its PID.
-	if err := os.WriteFile(r.pidFile(service), []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
-		fmt.Fprintf(r.console, "init: write PID of %s: %v\n", service, err)
 	}
 
 	go r.collect(d, pipes.output, run.drained)

@@ -48,7 +48,7 @@ func (s *Server) view(ctx context.Context, typ resource.Type) (view, error) {
 	}
 }
 
-// callerOf gives the daemon's name ("" for root's own tools), and whether it speaks for somebody outside the node.
+// callerOf gives the caller's name, and whether it speaks for somebody outside the node.
 func callerOf(ctx context.Context) (string, bool) {
 	p, _ := peer.FromContext(ctx)
 
@@ -56,7 +56,7 @@ func callerOf(ctx context.Context) (string, bool) {
 }
 
 func (s *Server) reads(caller string, def catalog.Definition) bool {
-	return caller == "" || caller == s.Self || caller == def.Owner || slices.Contains(def.Readers, caller)
+	return caller == peer.Root || caller == s.Self || caller == def.Owner || slices.Contains(def.Readers, caller)
 }
 
 // writes refuses callers that may not create, update and destroy resources of the type.
@@ -70,7 +70,7 @@ func (s *Server) writes(ctx context.Context, typ resource.Type) error {
 		return err
 	}
 
-	if def, _ := s.Lookup(typ); caller == "" || caller == s.Self || slices.Contains(def.Writers, caller) {
+	if def, _ := s.Lookup(typ); caller == peer.Root || caller == s.Self || slices.Contains(def.Writers, caller) {
 		return nil
 	}
 
