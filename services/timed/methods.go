@@ -55,7 +55,7 @@ func ask(ctx context.Context, servers []string) (*timeapi.TimeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 
-	a, err := sntp.Any(ctx, servers)
+	a, err := sntp.Several(ctx, servers)
 
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

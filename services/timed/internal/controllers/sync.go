@@ -93,7 +93,7 @@ func (c *Sync) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) err
 				asking = true
 
 				go func(servers []string) {
-					answer, err := sntp.Any(ctx, servers)
+					answer, err := sntp.Several(ctx, servers)
 					results <- result{answer, err}
 				}(slices.Clone(c.servers))
 			}

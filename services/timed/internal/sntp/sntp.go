@@ -36,28 +36,6 @@ func Ask(ctx context.Context, server string) (Answer, error) {
 	return Answer{Server: server, Offset: r.ClockOffset, RoundTrip: r.RTT}, nil
 }
 
-// Any asks the servers in order until one answers.
-func Any(ctx context.Context, servers []string) (Answer, error) {
-	if len(servers) == 0 {
-		return Answer{}, errors.New("no time servers are configured")
-	}
-
-	var errs []error
-
-	for _, server := range servers {
-		a, err := Ask(ctx, server)
-		if err == nil {
-			return a, nil
-		}
-
-		if errs = append(errs, err); ctx.Err() != nil {
-			break
-		}
-	}
-
-	return Answer{}, errors.Join(errs...)
-}
-
 func query(ctx context.Context, server string) (*ntp.Response, error) {
 	if server == "" {
 		return nil, errors.New("the name is empty")

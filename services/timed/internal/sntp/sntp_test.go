@@ -49,18 +49,43 @@ func TestErrors(t *testing.T) {
 
 	started := time.Now()
 
-	_, err := sntp.Any(ctx, []string{silent, silent})
+	_, err := sntp.Several(ctx, []string{silent, silent})
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(started) > time.Second {
 		t.Errorf("silent server: %v after %s", err, time.Since(started))
 	}
 }
 
-func TestAnyGoesOn(t *testing.T) {
-	good := sntptest.Start(t, sntptest.Behaviour{}).Address
+// TestSeveral: what most servers say counts, whatever the order they stand in.
+func TestSeveral(t *testing.T) {
+	at := func(offset time.Duration) string {
+		return sntptest.Start(t, sntptest.Behaviour{Offset: offset}).Address
+	}
+	silent := sntptest.Start(t, sntptest.Behaviour{Silent: true}).Address
+	dead, good, liar, other := closed(t), at(0), at(-24*time.Hour), at(24*time.Hour)
 
-	a, err := sntp.Any(t.Context(), []string{closed(t), good})
-	if err != nil || a.Server != good {
-		t.Fatal(a, err)
+	for name, test := range map[string]struct {
+		servers []string
+		within  time.Duration
+	}{
+		"one":                                  {servers: []string{good}},
+		"one that is not there":                {servers: []string{dead, good}},
+		"a liar first":                         {servers: []string{liar, good, at(0)}},
+		"liars on both sides":                  {servers: []string{liar, good, other}},
+		"more than are asked at once":          {servers: []string{dead, dead, dead, dead, dead, good}},
+		"one that is silent is not waited for": {servers: []string{silent, good, at(0)}, within: sntp.Timeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			started := time.Now()
+
+			a, err := sntp.Several(t.Context(), test.servers)
+			if err != nil || a.Offset.Abs() > time.Second {
+				t.Errorf("%+v, %v", a, err)
+			}
+
+			if took := time.Since(started); test.within > 0 && took >= test.within {
+				t.Errorf("took %s", took)
+			}
+		})
 	}
 }
 
