@@ -94,19 +94,17 @@ func asked(host *machine.Machine, console *console, err error) *machine.Asked {
 	return &machine.Asked{Action: host.Action(power.Reboot), Reason: power.Reason, CloseLogs: console.closeLogs}
 }
 
-// New wires init.
-func New(env *daemon.Env) error { return construct(env, &console{out: os.Stderr}, nil) }
-
+// construct wires init; host is nil on a machine that is not init's own.
 func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 	daemon.LimitMemory(memoryLimit)
 
 	manifests, err := manifest.LoadDir(env.Path(manifestDir))
 	if err != nil {
-		env.Log.Error("Manifests left out", "error", err)
+		env.Log.Error("manifests left out", "error", err)
 	}
 
 	if manifests, err = manifest.Order(manifest.For(manifests, host != nil)); err != nil {
-		env.Log.Error("Services that cannot start", "error", err)
+		env.Log.Error("services that cannot start", "error", err)
 	}
 
 	runner, reaper, err := prepare(env, manifests, console)
@@ -149,7 +147,7 @@ func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 func prepare(env *daemon.Env, manifests []manifest.Manifest, console *console) (*process.Runner, *process.Reaper, error) {
 	own, err := logring.Open(env.Path(logDir), env.Name, logring.DefaultHalf)
 	if err != nil {
-		env.Log.Error("Log goes only to the console", "error", err)
+		env.Log.Error("log goes only to the console", "error", err)
 	} else {
 		console.keep(own)
 	}
@@ -160,7 +158,7 @@ func prepare(env *daemon.Env, manifests []manifest.Manifest, console *console) (
 	}
 
 	if limits != nil {
-		env.Log.Warn("Memory limits are left to each daemon's runtime", "error", limits)
+		env.Log.Warn("memory limits are left to each daemon's runtime", "error", limits)
 	}
 
 	// Orphans come to PID 1 by themselves; anywhere else they have to be asked for.
@@ -178,7 +176,7 @@ func prepare(env *daemon.Env, manifests []manifest.Manifest, console *console) (
 	}
 
 	if err != nil {
-		env.Log.Error("Daemons left out", "error", err)
+		env.Log.Error("daemons left out", "error", err)
 	}
 
 	if own != nil {

@@ -20,20 +20,6 @@ import (
 // callLimit bounds one call of a client that polls: a node that is away does not answer at all.
 const callLimit = 20 * time.Second
 
-// ctl runs the client as the cluster's admin and fails the test when the client fails.
-func (m *machines) ctl(t testing.TB, args ...string) string {
-	t.Helper()
-
-	return outside.Must(t, m.try(t, args...))
-}
-
-// try is ctl for what may fail.
-func (m *machines) try(t testing.TB, args ...string) outside.Result {
-	t.Helper()
-
-	return outside.Dactylctl(t.Context(), append([]string{"--context", m.name}, args...)...)
-}
-
 // ctl runs the client for this node as the cluster's admin, and fails the test when the client fails.
 func (n *node) ctl(t testing.TB, args ...string) string {
 	t.Helper()

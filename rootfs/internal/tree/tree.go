@@ -112,13 +112,6 @@ func (t *Tree) Split(dir string) *Tree {
 	return below
 }
 
-// Lookup gives the entry at a path.
-func (t *Tree) Lookup(name string) (Entry, bool) {
-	e, ok := t.entries[clean(name)]
-
-	return e, ok
-}
-
 func (t *Tree) put(e Entry) {
 	if e.Part == "" {
 		e.Part = t.part

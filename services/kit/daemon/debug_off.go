@@ -4,6 +4,4 @@ package daemon
 
 import "flag"
 
-func addDebugFlags(*flag.FlagSet, *settings) {}
-
-func startDebug(*Env, settings) {}
+func addDebugFlags(*flag.FlagSet) (start func(*Env)) { return func(*Env) {} }

@@ -20,20 +20,22 @@ func pprofPorts() []string {
 // firstPprofPort is the first of pprofPorts.
 const firstPprofPort = 9981
 
-func addDebugFlags(flags *flag.FlagSet, s *settings) {
+func addDebugFlags(flags *flag.FlagSet) (start func(*Env)) {
 	address := ""
 	if i := slices.Index(pprofPorts(), flags.Name()); i >= 0 {
 		address = ":" + strconv.Itoa(firstPprofPort+i)
 	}
 
-	flags.StringVar(&s.pprof, "pprof", address, "serve pprof on this `address`; none when empty")
+	chosen := flags.String("pprof", address, "serve pprof on this `address`; none when empty")
+
+	return func(env *Env) {
+		if *chosen != "" {
+			servePprof(env, *chosen)
+		}
+	}
 }
 
-func startDebug(env *Env, s settings) {
-	if s.pprof == "" {
-		return
-	}
-
+func servePprof(env *Env, address string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -41,13 +43,13 @@ func startDebug(env *Env, s settings) {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 
-	server := &http.Server{Addr: s.pprof, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 
 	env.Go("pprof", func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, func() { server.Close() })
 		defer stop()
 
-		env.Log.Info("serving pprof", "address", s.pprof)
+		env.Log.Info("serving pprof", "address", address)
 
 		// A port that is taken must not keep the daemon from its work.
 		if err := server.ListenAndServe(); err != nil && ctx.Err() == nil {

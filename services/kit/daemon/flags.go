@@ -14,9 +14,9 @@ import (
 type settings struct {
 	socket, configFile     string
 	stateDir, runDir, root string
-	pprof                  string
 	level                  slog.Level
 	stopTimeout            time.Duration
+	startDebug             func(*Env)
 }
 
 // errUsage marks errors of the command line, which have exit code 2.
@@ -34,7 +34,7 @@ func parseFlags(name string, args []string, stderr io.Writer) (settings, error) 
 	flags.StringVar(&s.root, "root", "/", "`directory` put before system paths such as /etc and /proc")
 	flags.TextVar(&s.level, "log-level", s.level, "`level`: debug, info, warn or error")
 	flags.DurationVar(&s.stopTimeout, "stop-timeout", 5*time.Second, "give up an orderly stop after this `time`")
-	addDebugFlags(flags, &s)
+	s.startDebug = addDebugFlags(flags)
 
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

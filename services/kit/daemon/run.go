@@ -101,7 +101,7 @@ func Run(ctx context.Context, name string, args []string, stderr io.Writer, cons
 		return err
 	}
 
-	startDebug(env, set)
+	set.startDebug(env)
 
 	return env.serve(ctx, own, restarted, endStreams)
 }

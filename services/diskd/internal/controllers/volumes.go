@@ -40,15 +40,15 @@ type Volumes struct {
 	err    error // why the configuration cannot be followed
 }
 
-// Name implements controller.Controller.
+// Name is the owner of the outputs.
 func (*Volumes) Name() string { return "block.VolumesController" }
 
-// Inputs implements controller.Controller.
+// Inputs of the controller.
 func (*Volumes) Inputs() []controller.Input {
 	return []controller.Input{reconcile.MachineConfigInput()}
 }
 
-// Outputs implements controller.Controller.
+// Outputs of the controller.
 func (*Volumes) Outputs() []controller.Output {
 	var outputs []controller.Output
 

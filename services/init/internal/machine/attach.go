@@ -45,7 +45,7 @@ func (m *Machine) Attach(env *daemon.Env, n *node.Node, runner *process.Runner) 
 func (a *attached) task(env *daemon.Env, name string, run func(context.Context) error) {
 	env.Go(name, func(ctx context.Context) error {
 		if err := run(ctx); err != nil {
-			a.log.Warn("The machine lacks something", "part", name, "error", err)
+			a.log.Warn("the machine lacks something", "part", name, "error", err)
 		}
 
 		return nil
@@ -56,7 +56,7 @@ func (a *attached) task(env *daemon.Env, name string, run func(context.Context) 
 func (a *attached) openLogs(env *daemon.Env) {
 	ring, err := logring.Open(logDir, "kernel", logring.DefaultHalf)
 	if err != nil {
-		a.log.Warn("The kernel's log is not kept", "error", err)
+		a.log.Warn("the kernel's log is not kept", "error", err)
 
 		return
 	}
@@ -88,7 +88,7 @@ func (a *attached) mounted(entries []mountinfo.Mount) {
 		}
 
 		if err := a.runner.MoveLogs(logDir); err != nil {
-			a.log.Warn("Logs are not on the disk", "error", err)
+			a.log.Warn("logs are not on the disk", "error", err)
 		}
 	}
 
@@ -98,7 +98,7 @@ func (a *attached) mounted(entries []mountinfo.Mount) {
 
 	previous, err := a.begin()
 	if err != nil {
-		a.log.Warn("How this boot ends is not kept", "error", err)
+		a.log.Warn("how this boot ends is not kept", "error", err)
 	}
 
 	if previous != "" {
@@ -125,7 +125,7 @@ func (a *attached) syncLogs(ctx context.Context) error {
 		}
 
 		if err := a.runner.SyncLogs(); err != nil {
-			a.log.Warn("Logs are not on the disk", "error", err)
+			a.log.Warn("logs are not on the disk", "error", err)
 		}
 	}
 }

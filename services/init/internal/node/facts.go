@@ -214,7 +214,7 @@ func (n *Node) learn(facts map[manifest.Condition]supervise.Fact) {
 		n.known, n.configured = true, configured == supervise.Met
 		n.mu.Unlock()
 
-		n.log.Info("Machine type known", "configured", configured == supervise.Met, "controlplane", facts[manifest.ControlPlane] == supervise.Met)
+		n.log.Info("machine type known", "configured", configured == supervise.Met, "controlplane", facts[manifest.ControlPlane] == supervise.Met)
 	}
 
 	_ = n.loop.Do(func(core *supervise.Core, now time.Time) { core.Learn(now, facts) })

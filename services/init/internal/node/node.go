@@ -80,7 +80,7 @@ func (n *Node) Run(ctx context.Context) error {
 			cancel()
 		case err := <-ended:
 			if err != nil {
-				n.log.Error("Services did not stop", "error", err)
+				n.log.Error("services did not stop", "error", err)
 			}
 
 			if asked != nil {
@@ -96,7 +96,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // told passes an event of a service on to the log and to subscribers.
 func (n *Node) told(e supervise.Event) {
-	n.log.Info("Service", "service", e.Service, "state", e.State.String(), "event", e.Message)
+	n.log.Info("service", "service", e.Service, "state", e.State.String(), "event", e.Message)
 	n.publish("", &machine.ServiceStateEvent{
 		Service: e.Service, Action: machine.ServiceStateEvent_Action(e.State), Message: e.Message, Health: WireHealth(e.Health),
 	})
@@ -112,7 +112,7 @@ func (n *Node) told(e supervise.Event) {
 
 func (n *Node) publish(actor string, payload proto.Message) {
 	if err := n.Events.Publish(actor, payload); err != nil {
-		n.log.Error("Event lost", "error", err)
+		n.log.Error("event lost", "error", err)
 	}
 }
 
@@ -159,7 +159,7 @@ func (n *Node) Note(message string) {
 	})
 	n.mu.Unlock()
 
-	n.log.Info("Node", "event", message)
+	n.log.Info("node", "event", message)
 	n.publish("", &machine.ServiceStateEvent{
 		Service: "init", Action: machine.ServiceStateEvent_RUNNING, Message: message, Health: &machine.ServiceHealth{Healthy: true},
 	})

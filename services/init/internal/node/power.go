@@ -77,7 +77,7 @@ func (n *Node) goDown(power Power) {
 	close(n.goingDown)
 	n.mu.Unlock()
 
-	n.log.Info("Going down", "sequence", power.sequence(), "actor", power.Actor, "reason", power.Reason)
+	n.log.Info("going down", "sequence", power.sequence(), "actor", power.Actor, "reason", power.Reason)
 	n.publish(power.Actor, &machine.SequenceEvent{Sequence: power.sequence(), Action: machine.SequenceEvent_START})
 	n.publish(power.Actor, &machine.PhaseEvent{Phase: "stopServices", Action: machine.PhaseEvent_START})
 	n.touch()

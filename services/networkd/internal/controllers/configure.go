@@ -74,10 +74,10 @@ func NewConfigure(c Configure, local state.State) *Configure {
 	return &c
 }
 
-// Name implements controller.Controller.
+// Name is the owner of the outputs.
 func (*Configure) Name() string { return "network.ConfigureController" }
 
-// Inputs implements controller.Controller.
+// Inputs of the controller.
 func (*Configure) Inputs() []controller.Input {
 	own := func(typ resource.Type) controller.Input { return reconcile.Input(network.NamespaceName, typ, "") }
 
@@ -88,7 +88,7 @@ func (*Configure) Inputs() []controller.Input {
 	}
 }
 
-// Outputs implements controller.Controller.
+// Outputs of the controller.
 func (*Configure) Outputs() []controller.Output {
 	var outputs []controller.Output
 

@@ -43,13 +43,13 @@ func NewObserve(
 	return c, nil
 }
 
-// Name implements controller.Controller.
+// Name is the owner of the outputs.
 func (*Observe) Name() string { return "network.ObserveController" }
 
-// Inputs implements controller.Controller.
+// Inputs of the controller.
 func (*Observe) Inputs() []controller.Input { return nil }
 
-// Outputs implements controller.Controller.
+// Outputs of the controller.
 func (*Observe) Outputs() []controller.Output {
 	return []controller.Output{
 		{Type: network.LinkStatusType, Kind: controller.OutputExclusive},

@@ -21,13 +21,13 @@ const adjtimeInterval = 30 * time.Second
 // Inputs: the kernel. Output: AdjtimeStatus.
 type Adjtime struct{ Read func() (clock.Status, error) }
 
-// Name implements controller.Controller.
+// Name is the owner of the outputs.
 func (*Adjtime) Name() string { return "time.AdjtimeController" }
 
-// Inputs implements controller.Controller.
+// Inputs of the controller.
 func (*Adjtime) Inputs() []controller.Input { return nil }
 
-// Outputs implements controller.Controller.
+// Outputs of the controller.
 func (*Adjtime) Outputs() []controller.Output {
 	return []controller.Output{{Type: timeres.AdjtimeStatusType, Kind: controller.OutputExclusive}}
 }

@@ -50,10 +50,10 @@ type result struct {
 	err    error
 }
 
-// Name implements controller.Controller.
+// Name is the owner of the outputs.
 func (*Sync) Name() string { return "time.SyncController" }
 
-// Inputs implements controller.Controller.
+// Inputs of the controller.
 func (*Sync) Inputs() []controller.Input {
 	return []controller.Input{
 		reconcile.Input(network.NamespaceName, network.TimeServerStatusType, network.TimeServerID),
@@ -61,7 +61,7 @@ func (*Sync) Inputs() []controller.Input {
 	}
 }
 
-// Outputs implements controller.Controller.
+// Outputs of the controller.
 func (*Sync) Outputs() []controller.Output {
 	return []controller.Output{{Type: timeres.StatusType, Kind: controller.OutputExclusive}}
 }

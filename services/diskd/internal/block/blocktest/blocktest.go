@@ -96,12 +96,6 @@ func (d *Disk) Attach(t testing.TB) {
 	}
 }
 
-// Detach takes the loop device away.
-func (d *Disk) Detach(t testing.TB) {
-	t.Helper()
-	Run(t, "losetup", "-d", d.Path)
-}
-
 // Grow makes the disk larger.
 func (d *Disk) Grow(t testing.TB, size int64) {
 	t.Helper()
