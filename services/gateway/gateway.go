@@ -10,8 +10,10 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 	"github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/endpoint"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/metrics"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/names"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/proxy"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
@@ -25,6 +27,8 @@ import (
 const (
 	listener       = "tcp:50000"
 	defaultAddress = ":50000"
+	// metricsName is that of the listener for metrics: an operator who does not want it takes it out of the manifest.
+	metricsName = "tcp:50002"
 	// addressVariable is where the gateway listens when nobody hands a listener over.
 	addressVariable = "DACTYL_LISTEN"
 )
@@ -68,6 +72,17 @@ func New(env *daemon.Env) error {
 		// What was opened with the certificate before may not be let in any more.
 		peers.Renew()
 	}}
+
+	if figures, ok := env.Listener(metricsName); ok {
+		server := &metrics.Server{Store: store, Log: env.Log, Source: metrics.Source{
+			RunDir: env.RunDir, Dial: env.Dial, Self: env.Name, Own: env.ReadMetrics,
+		}}
+
+		env.Metrics(func() []*kitv1.Family {
+			return []*kitv1.Family{calls.Count.Family("dactyl_public_calls_total", "Calls from outside the node, by method and code.")}
+		})
+		env.Go("metrics", func(context.Context) error { return server.Serve(env.Stopping(), figures) })
+	}
 
 	env.Go("certificates", certificates.Run)
 	env.Go("names", func(ctx context.Context) error { return watch.Names(ctx, env.State, book) })

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -175,6 +176,8 @@ type node struct {
 	address, runDir string
 	// listener is held by the test as init would, so the gateway can go and come.
 	listener *net.TCPListener
+	// metrics is held in the same way where a test wants it.
+	metrics *net.TCPListener
 	// credential runs the gateway as somebody else.
 	credential      *syscall.Credential
 	trustd, configd state.State
@@ -256,6 +259,19 @@ func (n *node) startGateway(t testing.TB) {
 	args := append(strings.Fields(os.Getenv("GATEWAY_ARGS")), "--run-dir", n.runDir, "--state-dir", t.TempDir())
 	cmd := exec.Command(binary(t), args...)
 	cmd.ExtraFiles = []*os.File{own, public}
+	names := "gateway:tcp:50000"
+
+	if n.metrics != nil {
+		file, err := n.metrics.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		defer file.Close()
+
+		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+		names += ":tcp:50002"
+	}
 
 	if n.credential != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.credential}
@@ -263,7 +279,7 @@ func (n *node) startGateway(t testing.TB) {
 
 	kittest.Into(t, cmd, "gateway")
 
-	n.gateway = start(t, cmd, "LISTEN_FDS=2", "LISTEN_FDNAMES=gateway:tcp:50000")
+	n.gateway = start(t, cmd, "LISTEN_FDS="+strconv.Itoa(len(cmd.ExtraFiles)), "LISTEN_FDNAMES="+names)
 }
 
 func (n *node) dial(t testing.TB, config *tls.Config) *grpc.ClientConn {

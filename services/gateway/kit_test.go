@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,14 +49,22 @@ func publishFrom(env *daemon.Env, dir string) error {
 	return env.Local().Create(context.Background(), res)
 }
 
-// TestBesideKitDaemons: the daemons' own walls, made by the kit, let the gateway through as what it is: it reads its
-// certificates in its own name, and its callers have their roles there and no more.
-func TestBesideKitDaemons(t *testing.T) {
+// besideKit is a gateway as an ordinary user beside daemons made by the kit, which know it by its pid.
+func besideKit(t *testing.T, authority *fake.Authority) *node {
+	t.Helper()
 	kittest.RequireRoot(t)
 
-	authority := fake.NewAuthority(t)
 	n := &node{address: "127.0.0.2", runDir: t.TempDir(), credential: &syscall.Credential{Uid: 50, Gid: 50}}
 	n.listen(t, "0")
+
+	figures, err := net.Listen("tcp", net.JoinHostPort(n.address, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Cleanup(func() { _ = figures.Close() })
+
+	n.metrics = figures.(*net.TCPListener) //nolint:forcetypeassert // of network tcp
 
 	certificates := t.TempDir()
 	pair := authority.Server(t, n.address)
@@ -82,6 +91,14 @@ func TestBesideKitDaemons(t *testing.T) {
 
 	n.startGateway(t)
 
+	return n
+}
+
+// TestBesideKitDaemons: the daemons' own walls, made by the kit, let the gateway through as what it is: it reads its
+// certificates in its own name, and its callers have their roles there and no more.
+func TestBesideKitDaemons(t *testing.T) {
+	authority := fake.NewAuthority(t)
+	n := besideKit(t, authority)
 	reader := n.client(t, authority, access.Reader)
 	resources := v1alpha1.NewStateClient(reader)
 

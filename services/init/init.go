@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
+	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 	machineapi "github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/init/internal/api"
 	"github.com/dactyl-os/dactyl/services/init/internal/logring"
@@ -118,6 +119,8 @@ func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 	initv1.RegisterInitServiceServer(env.Server(), api.NewLocal(n, func() error {
 		return runner.MoveLogs(filepath.Join(env.RunDir, memoryLogs))
 	}))
+
+	env.Metrics(func() []*kitv1.Family { return starts(n.Services()) })
 
 	env.Go("reaper", reaper.Run)
 	env.Go("socket", func(context.Context) error { return process.OpenToDaemons(env.Socket(env.Name)) })

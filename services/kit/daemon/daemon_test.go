@@ -24,6 +24,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
 
+	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 	timeapi "github.com/dactyl-os/dactyl/proto/time"
 
 	"github.com/dactyl-os/dactyl/services/kit/access"
@@ -564,4 +565,31 @@ func TestUsage(t *testing.T) {
 	if err := d.Wait(within(t, 5*time.Second)); err == nil || err.Error() != "exit status 2" {
 		t.Errorf("it ended with %v", err)
 	}
+}
+
+// TestTellsItsFigures asks as the gateway does.
+func TestTellsItsFigures(t *testing.T) {
+	d := kittest.Start(t, pkg, kittest.Options{Env: []string{"TEST_ITEMS=7"}})
+	ctx := within(t, 10*time.Second)
+
+	if _, err := timeapi.NewTimeServiceClient(d.Conn()).Time(ctx, &emptypb.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+
+	kittest.Await(t, 5*time.Second, "the figures", func() bool {
+		answer, err := kitv1.NewMetricsServiceClient(d.Conn()).Metrics(ctx, &kitv1.MetricsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		told := map[string]float64{}
+		for _, family := range answer.GetFamilies() {
+			for _, sample := range family.GetSamples() {
+				told[family.GetName()+" "+strings.Join(sample.GetLabels(), " ")] = sample.GetValue()
+			}
+		}
+
+		return told["dactyl_resources type "+testdaemon.ItemType] == 7 && told["process_open_fds "] > 0 &&
+			told["dactyl_calls_total method /time.TimeService/Time code OK"] == 1
+	})
 }

@@ -17,10 +17,13 @@ import (
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
 
+	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
+
 	"github.com/dactyl-os/dactyl/services/kit/dial"
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
+	"github.com/dactyl-os/dactyl/services/kit/metrics"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
@@ -61,6 +64,9 @@ type Env struct {
 	notify    *notifier
 	// nameOf tells who calls; set before the server takes calls.
 	nameOf func(peercred.Caller) string
+	calls  metrics.Calls
+
+	tellMetrics []func() []*kitv1.Family
 
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn

@@ -19,6 +19,8 @@ import (
 
 	"github.com/cosi-project/runtime/pkg/state"
 
+	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
+
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
 	"github.com/dactyl-os/dactyl/services/kit/router"
@@ -146,6 +148,7 @@ func (e *Env) serve(ctx context.Context, own net.Listener, restarted bool, endSt
 	checks := health.NewServer()
 	grpc_health_v1.RegisterHealthServer(e.server, checks)
 	e.states.Register(e.server)
+	kitv1.RegisterMetricsServiceServer(e.server, metricsServer{env: e})
 
 	if e.runtime.runtime != nil {
 		e.tasks.add("controllers", e.runtime.runtime.Run)

@@ -37,6 +37,7 @@ func newServer(env *Env, streams context.Context) *grpc.Server {
 		grpc.ForceServerCodecV2(frame.Codec()),
 		grpc.InTapHandle(admit),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+			defer func() { env.calls.Count(info.FullMethod, err) }()
 			defer env.recovered(info.FullMethod, &err)
 
 			if err := env.checkSize(info.FullMethod, req); err != nil {
@@ -80,6 +81,7 @@ func admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 
 // serveStream runs a stream's handler; when the daemon stops, the stream ends with a code its client resumes from.
 func (e *Env) serveStream(streams context.Context, srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer func() { e.calls.Count(info.FullMethod, err) }()
 	defer e.recovered(info.FullMethod, &err)
 
 	ctx, cancel := context.WithCancel(stream.Context())

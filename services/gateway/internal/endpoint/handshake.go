@@ -169,6 +169,34 @@ func (t *trust) check() error {
 	return nil
 }
 
+// ServerTLS is for other protocols beside the public endpoint: the same certificates, with HTTP/1.1. There is nobody to serve in
+// maintenance mode.
+func (s *Store) ServerTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			material, _ := s.Current()
+			if material == nil || material.Maintenance() {
+				return nil, errNotConfigured
+			}
+
+			config := material.serverConfig()
+			config.NextProtos = []string{"http/1.1"}
+
+			return config, nil
+		},
+	}
+}
+
+var errNotConfigured = errors.New("this node has no machine configuration")
+
+// Verify asks whether a caller would be let in now.
+func (s *Store) Verify(who caller.Caller) error {
+	trust := &trust{store: s, caller: who}
+
+	return trust.check()
+}
+
 // verify asks whether a connection made under older material would still be let in.
 func (m *Material) verify(who caller.Caller) error {
 	switch {

@@ -32,6 +32,9 @@ type waitingConn struct {
 	places *waiting
 }
 
+// Bounded gives every connection of a listener a place for as long as it lasts: who has been there longest makes place.
+func Bounded(listener net.Listener) net.Listener { return &waiting{Listener: listener} }
+
 // Accept gives the next connection a place.
 func (w *waiting) Accept() (net.Conn, error) {
 	conn, err := w.Listener.Accept()

@@ -17,6 +17,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
 	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/metrics"
 )
 
 // Request metadata of the contract.
@@ -50,6 +51,9 @@ type Options struct {
 type Proxy struct {
 	Options
 
+	// Count has every call of a method that exists.
+	Count metrics.Calls
+
 	sessions sessions
 }
 
@@ -60,8 +64,19 @@ func New(options Options) *Proxy {
 
 // Handle serves one call; it is a grpc.StreamHandler for unknown services.
 func (p *Proxy) Handle(_ any, stream grpc.ServerStream) error {
-	ctx := stream.Context()
 	name, _ := grpc.MethodFromServerStream(stream)
+	err := p.handle(name, stream)
+
+	// Callers choose the names of methods that do not exist.
+	if _, ok := p.Table[name]; ok {
+		p.Count.Count(name, err)
+	}
+
+	return err
+}
+
+func (p *Proxy) handle(name string, stream grpc.ServerStream) error {
+	ctx := stream.Context()
 
 	info, ok := caller.FromContext(ctx)
 	if !ok {

@@ -4,6 +4,9 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +30,15 @@ type Store struct {
 
 	forget  func(resource.Pointer)
 	changed atomic.Int64
+
+	mu     sync.Mutex
+	counts map[resource.Type]int
+}
+
+// Count is how many resources of a type there are.
+type Count struct {
+	Type      resource.Type
+	Resources int
 }
 
 // New makes an empty store; forget is told of every resource that is gone.
@@ -40,6 +52,7 @@ func New(forget func(resource.Pointer)) *Store {
 			)(ns)
 		}),
 		forget: forget,
+		counts: map[resource.Type]int{},
 	}
 	s.touch()
 
@@ -53,7 +66,12 @@ func (s *Store) Quiet() time.Duration { return time.Since(time.Unix(0, s.changed
 func (s *Store) Create(ctx context.Context, r resource.Resource, opts ...state.CreateOption) error {
 	defer s.touch()
 
-	return s.CoreState.Create(ctx, r, opts...)
+	err := s.CoreState.Create(ctx, r, opts...)
+	if err == nil {
+		s.count(r.Metadata().Type(), 1)
+	}
+
+	return err
 }
 
 // Update replaces a resource.
@@ -68,11 +86,35 @@ func (s *Store) Destroy(ctx context.Context, ptr resource.Pointer, opts ...state
 	defer s.touch()
 
 	err := s.CoreState.Destroy(ctx, ptr, opts...)
-	if err == nil && s.forget != nil {
-		s.forget(ptr)
+	if err == nil {
+		s.count(ptr.Type(), -1)
+
+		if s.forget != nil {
+			s.forget(ptr)
+		}
 	}
 
 	return err
+}
+
+// Counts gives the number of resources of each type that ever had one, by type.
+func (s *Store) Counts() []Count {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	counts := make([]Count, 0, len(s.counts))
+	for _, typ := range slices.Sorted(maps.Keys(s.counts)) {
+		counts = append(counts, Count{Type: typ, Resources: s.counts[typ]})
+	}
+
+	return counts
+}
+
+func (s *Store) count(typ resource.Type, more int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.counts[typ] += more
 }
 
 func (s *Store) touch() { s.changed.Store(time.Now().UnixNano()) }
