@@ -26,6 +26,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/diskd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/operators"
 	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // DisksEnv names the disks (/dev/loop3,/dev/loop4) of a daemon that does not run a machine of its own. Without it there
@@ -49,13 +50,8 @@ func New(env *daemon.Env) error {
 		Scope: scope(env, parameters.Last(cmdline.Platform)),
 	}
 	engine := &controllers.Engine{System: system, Log: env.Log, Settle: settleTime(parameters), Now: time.Now}
-	poke := make(chan struct{}, 1)
-	changed := func() {
-		select {
-		case poke <- struct{}{}:
-		default:
-		}
-	}
+	poke := reconcile.NewPoke()
+	changed := poke.Poke
 
 	methods := &operators.Machine{
 		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: filepath.Join(env.RunDir, "diskd-resetting"),

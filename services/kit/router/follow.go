@@ -9,6 +9,8 @@ import (
 
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
+
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 )
 
 // An owner that is away is asked again after retryMin, then ever more slowly up to retryMax.
@@ -78,7 +80,7 @@ func (f *follower) start(ctx context.Context) error {
 
 // run subscribes again and again until the watcher goes or the owner refuses for good.
 func (f *follower) run(ctx context.Context) {
-	delay := retryMin
+	retry := backoff.Backoff{First: retryMin, Most: retryMax}
 
 	for ctx.Err() == nil {
 		lasting, err := f.follow(ctx)
@@ -87,16 +89,12 @@ func (f *follower) run(ctx context.Context) {
 		}
 
 		if lasting {
-			delay = retryMin
+			retry.Reset()
 		}
 
 		f.log(err)
 
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay):
-			delay = min(2*delay, retryMax)
-		}
+		retry.Sleep(ctx)
 	}
 }
 

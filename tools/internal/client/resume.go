@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 )
 
 // Again calls a stream again after the gateway or a daemon went away, until it
@@ -13,23 +15,27 @@ import (
 // whether it received anything.
 func Again(ctx context.Context, stream func() (received bool, err error)) error {
 	const tries = 20
-	delay := 50 * time.Millisecond
+
+	retry := backoff.Backoff{First: 50 * time.Millisecond, Most: time.Second}
+
 	for left := tries; ; {
 		received, err := stream()
 		if err == nil || status.Code(err) != codes.Unavailable {
 			return err
 		}
+
 		if received {
-			left, delay = tries, 50*time.Millisecond
+			left = tries
+
+			retry.Reset()
 		}
+
 		if left--; left == 0 {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+
+		if !retry.Sleep(ctx) {
 			return nil
-		case <-time.After(delay):
-			delay = min(2*delay, time.Second)
 		}
 	}
 }

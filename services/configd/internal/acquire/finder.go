@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"time"
+
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // Finder asks sources.
@@ -37,31 +40,28 @@ var errNotPrivate = errors.New("not asked over plain http for what replaces a da
 
 // Run asks the sources in turn, again and again, until one's configuration was taken.
 func (f Finder) Run(ctx context.Context, sources []Source) error {
-	pause, most := f.First, f.Most
-	if pause == 0 {
-		pause, most = 500*time.Millisecond, 15*time.Second
+	retry := backoff.Backoff{First: f.First, Most: f.Most}
+	if retry.First == 0 {
+		retry = backoff.Backoff{First: 500 * time.Millisecond, Most: 15 * time.Second}
 	}
 
-	told := map[string]string{}
+	var told reconcile.Told
 
 	for attempt := 1; len(sources) > 0; attempt++ {
-		done, err := f.round(ctx, sources, attempt, told)
+		done, err := f.round(ctx, sources, attempt, &told)
 		if done || err != nil {
 			return err
 		}
 
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx) {
 			return nil
-		case <-time.After(pause):
-			pause = min(pause*3/2, most)
 		}
 	}
 
 	return nil
 }
 
-func (f Finder) round(ctx context.Context, sources []Source, attempt int, told map[string]string) (done bool, err error) {
+func (f Finder) round(ctx context.Context, sources []Source, attempt int, told *reconcile.Told) (done bool, err error) {
 	var refused error
 
 	for _, source := range sources {
@@ -81,8 +81,7 @@ func (f Finder) round(ctx context.Context, sources []Source, attempt int, told m
 		}
 
 		// A word each time would fill the log of a machine that waits for somebody.
-		if words := err.Error(); told[source.String()] != words || attempt%20 == 0 {
-			told[source.String()] = words
+		if told.News(source.String(), err.Error()) || attempt%20 == 0 {
 			f.Log.Warn("no configuration yet", "source", source.String(), "attempt", attempt, "error", err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // TokenKey is the META key of the unique machine token.
@@ -90,36 +91,16 @@ func MetaID(key uint8) resource.ID { return fmt.Sprintf("0x%02x", key) }
 func (p Publisher) Meta(values meta.Values) error {
 	ctx := context.Background()
 
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		err := modify(ctx, p.State, runtime.NewMetaKey(runtime.NamespaceName, MetaID(key)), func(r *runtime.MetaKey) error {
-			r.TypedSpec().Value = string(values[key])
-
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	keys := make(map[resource.ID]runtime.MetaKeySpec, len(values))
+	for key, value := range values {
+		keys[MetaID(key)] = runtime.MetaKeySpec{Value: string(value)}
 	}
 
-	published, err := p.State.List(ctx, resource.NewMetadata(runtime.NamespaceName, runtime.MetaKeyType, "", resource.VersionUndefined))
-	if err != nil {
-		return fmt.Errorf("list META keys: %w", err)
+	if err := reconcile.Publish(ctx, reconcile.NewPublisher(p.State, ""), runtime.NewMetaKey, runtime.NamespaceName, keys); err != nil {
+		return err
 	}
 
-	kept := map[resource.ID]bool{}
-	for key := range values {
-		kept[MetaID(key)] = true
-	}
-
-	for _, r := range published.Items {
-		if !kept[r.Metadata().ID()] {
-			if err := p.gone(ctx, r); err != nil {
-				return err
-			}
-		}
-	}
-
-	err = modify(ctx, p.State, runtime.NewUniqueMachineToken(runtime.NamespaceName, runtime.UniqueMachineTokenID), func(r *runtime.UniqueMachineToken) error {
+	err := modify(ctx, p.State, runtime.NewUniqueMachineToken(runtime.NamespaceName, runtime.UniqueMachineTokenID), func(r *runtime.UniqueMachineToken) error {
 		r.TypedSpec().Token = string(values[TokenKey])
 
 		return nil

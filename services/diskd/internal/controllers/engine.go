@@ -13,6 +13,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 )
 
 // How long disks are waited for before what is not there is missing. Where the drivers' end is known, hostd has waited for
@@ -66,7 +67,7 @@ type Engine struct {
 type failure struct {
 	err   error
 	until time.Time
-	wait  time.Duration
+	retry backoff.Backoff
 }
 
 // Pass takes every step that a configuration asks for. Steps that fail are in the View, not in the error.
@@ -118,8 +119,9 @@ func (e *Engine) step(ctx context.Context, ops []plan.Op, tried map[string]bool)
 			e.Log.Error("disk step failed", "step", op.String(), "error", err)
 
 			for _, id := range ids {
-				wait := min(max(2*e.failed[id].wait, retryFirst), retryMax)
-				e.failed[id] = failure{err, e.Now().Add(wait), wait}
+				retry := e.failed[id].retry
+				retry.First, retry.Most = retryFirst, retryMax
+				e.failed[id] = failure{err, e.Now().Add(retry.Next()), retry}
 				tried[id] = true
 			}
 

@@ -31,11 +31,11 @@ type Volumes struct {
 	System *blockdev.System
 	Log    *slog.Logger
 	// Poke asks for a pass.
-	Poke chan struct{}
+	Poke reconcile.Poke
 
 	mu     sync.Mutex
 	view   View
-	told   string
+	told   reconcile.Told
 	config *volume.Config
 	err    error // why the configuration cannot be followed
 }
@@ -134,11 +134,9 @@ func (c *Volumes) tell(err error) {
 		text = err.Error()
 	}
 
-	if text != c.told && text != "" {
+	if c.told.News("", text) {
 		c.Log.Error("no system disk", "error", text)
 	}
-
-	c.told = text
 }
 
 // readConfig takes the machine configuration. While configd says nothing, what it said last holds; a configuration that cannot be

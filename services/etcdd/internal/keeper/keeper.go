@@ -13,6 +13,9 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
+
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 const (
@@ -49,7 +52,7 @@ type Status struct {
 type Keeper struct {
 	log    *slog.Logger
 	report func(Status)
-	wake   chan struct{}
+	wake   reconcile.Poke
 
 	mu     sync.Mutex
 	input  Input
@@ -64,12 +67,13 @@ type Keeper struct {
 	// Only the loop's goroutine uses these.
 	byHand   bool
 	failures int
+	retry    backoff.Backoff
 }
 
 // New makes a keeper; report is called from its goroutine whenever the status changes.
 func New(log *slog.Logger, report func(Status)) *Keeper {
 	return &Keeper{
-		log: log, report: report, wake: make(chan struct{}, 1),
+		log: log, report: report, wake: reconcile.NewPoke(), retry: backoff.Backoff{First: lookEvery, Most: backoffMax},
 		input: Input{ControlPlane: true, Missing: "waiting for the machine configuration"},
 	}
 }
@@ -92,14 +96,7 @@ func (k *Keeper) Set(in Input) {
 	k.mu.Lock()
 	k.input = in
 	k.mu.Unlock()
-	k.poke()
-}
-
-func (k *Keeper) poke() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
+	k.wake.Poke()
 }
 
 // Input gives the current one.
@@ -168,7 +165,7 @@ func (k *Keeper) sleep(ctx context.Context, pause time.Duration) {
 
 func (k *Keeper) failed(err error) time.Duration {
 	k.failures++
-	pause := min(backoffMax, lookEvery<<min(k.failures-1, 6))
+	pause := k.retry.Next()
 
 	k.resumed()
 	k.log.Warn("etcd step", "error", err, "retry", pause)

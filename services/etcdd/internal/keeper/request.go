@@ -73,7 +73,7 @@ func (k *Keeper) Bootstrap(ctx context.Context) error {
 		return err
 	}
 
-	k.poke()
+	k.wake.Poke()
 
 	return nil
 }

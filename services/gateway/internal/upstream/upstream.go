@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 )
 
 const (
@@ -116,7 +117,7 @@ func (c *Conn) Open(ctx context.Context, desc *grpc.StreamDesc, method string) (
 func (c *Conn) retry(ctx context.Context, again bool, try func() (bool, error)) error {
 	var deadline time.Time
 
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+	for pauses := (backoff.Backoff{First: firstPause, Most: maxPause}); ; {
 		if c.await != nil {
 			if err := c.await(ctx); err != nil {
 				return err
@@ -141,9 +142,7 @@ func (c *Conn) retry(ctx context.Context, again bool, try func() (bool, error)) 
 			return c.gone(err)
 		}
 
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !pauses.Sleep(ctx) {
 			return status.FromContextError(ctx.Err()).Err()
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource/hardware"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/modules"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/pci"
@@ -336,10 +337,11 @@ func (c *Devices) publish(ctx context.Context, r controller.Runtime) error {
 		return err
 	}
 
+	p := reconcile.Publisher{Writer: r, Owner: c.Name()}
+
 	return errors.Join(
-		publish(ctx, r, hardware.NewPCIDevice, hardware.NamespaceName, found,
-			func(res *hardware.PCIDevice, s hardware.PCIDeviceSpec) { *res.TypedSpec() = s }),
-		publish(ctx, r, runtime.NewDevicesStatus, runtime.NamespaceName, map[string]bool{runtime.DevicesID: true},
-			func(res *runtime.DevicesStatus, ready bool) { res.TypedSpec().Ready = ready }),
+		reconcile.Publish(ctx, p, hardware.NewPCIDevice, hardware.NamespaceName, found),
+		reconcile.Publish(ctx, p, runtime.NewDevicesStatus, runtime.NamespaceName,
+			map[string]runtime.DevicesStatusSpec{runtime.DevicesID: {Ready: true}}),
 	)
 }

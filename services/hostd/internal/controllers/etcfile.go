@@ -16,6 +16,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource/files"
 	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // EtcFiles writes the files of /etc that specifications ask for. One that is no longer asked for stays as it is.
@@ -62,7 +63,7 @@ func (c *EtcFiles) step(ctx context.Context, r controller.Runtime) error {
 		return fmt.Errorf("list file specifications: %w", err)
 	}
 
-	written := map[string]string{}
+	written := map[string]files.EtcFileStatusSpec{}
 
 	for spec := range specs.All() {
 		id := spec.Metadata().ID()
@@ -73,11 +74,10 @@ func (c *EtcFiles) step(ctx context.Context, r controller.Runtime) error {
 			continue
 		}
 
-		written[id] = spec.Metadata().Version().String()
+		written[id] = files.EtcFileStatusSpec{SpecVersion: spec.Metadata().Version().String()}
 	}
 
-	return publish(ctx, r, files.NewEtcFileStatus, files.NamespaceName, written,
-		func(res *files.EtcFileStatus, version string) { res.TypedSpec().SpecVersion = version })
+	return reconcile.Publish(ctx, reconcile.Publisher{Writer: r, Owner: c.Name()}, files.NewEtcFileStatus, files.NamespaceName, written)
 }
 
 func (c *EtcFiles) write(id string, spec *files.EtcFileSpecSpec) error {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/hardware"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/smbios"
 )
@@ -59,19 +60,17 @@ func (c *Hardware) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger)
 	}
 }
 
-func (*Hardware) publish(ctx context.Context, r controller.Runtime, info smbios.Info) error {
+func (c *Hardware) publish(ctx context.Context, r controller.Runtime, info smbios.Info) error {
+	p := reconcile.Publisher{Writer: r, Owner: c.Name()}
 	system := map[string]hardware.SystemInformationSpec{}
 	if info.System != nil {
 		system[hardware.SystemInformationID] = *info.System
 	}
 
 	return errors.Join(
-		publish(ctx, r, hardware.NewSystemInformation, hardware.NamespaceName, system,
-			func(res *hardware.SystemInformation, s hardware.SystemInformationSpec) { *res.TypedSpec() = s }),
-		publish(ctx, r, hardware.NewProcessor, hardware.NamespaceName, numbered("CPU", info.Processors),
-			func(res *hardware.Processor, s hardware.ProcessorSpec) { *res.TypedSpec() = s }),
-		publish(ctx, r, hardware.NewMemoryModule, hardware.NamespaceName, numbered("DIMM", info.Memory),
-			func(res *hardware.MemoryModule, s hardware.MemoryModuleSpec) { *res.TypedSpec() = s }),
+		reconcile.Publish(ctx, p, hardware.NewSystemInformation, hardware.NamespaceName, system),
+		reconcile.Publish(ctx, p, hardware.NewProcessor, hardware.NamespaceName, numbered("CPU", info.Processors)),
+		reconcile.Publish(ctx, p, hardware.NewMemoryModule, hardware.NamespaceName, numbered("DIMM", info.Memory)),
 	)
 }
 

@@ -28,7 +28,7 @@ type Params struct {
 	Log   *slog.Logger
 
 	before map[string]string // values from before the first write, by parameter
-	told   map[string]string // errors that were logged
+	told   reconcile.Told    // errors that were logged
 }
 
 // Name is the owner of the outputs.
@@ -51,7 +51,7 @@ func (*Params) Outputs() []controller.Output {
 
 // Run until ctx ends.
 func (c *Params) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	c.before, c.told = map[string]string{}, map[string]string{}
+	c.before = map[string]string{}
 
 	// The configuration may be a long time coming: it waits for disks, and disks for drivers.
 	if _, err := c.apply(c.defaults()); err != nil {
@@ -90,7 +90,9 @@ func (c *Params) step(ctx context.Context, r controller.Runtime) error {
 		return err
 	}
 
-	return errors.Join(publishParams(ctx, r, defaults, specs, statuses), publishModules(ctx, r, machine))
+	p := reconcile.Publisher{Writer: r, Owner: c.Name()}
+
+	return errors.Join(publishParams(ctx, p, defaults, specs, statuses), publishModules(ctx, p, machine))
 }
 
 // defaults are none where the kernel is shared: it keeps its host's values.
@@ -179,11 +181,9 @@ func (c *Params) read(wanted map[string]sysctl.Param) (map[string]string, error)
 }
 
 func (c *Params) tell(id string, err error, quiet bool) {
-	if c.told[id] == err.Error() {
+	if !c.told.News(id, err.Error()) {
 		return
 	}
-
-	c.told[id] = err.Error()
 
 	level := slog.LevelWarn
 	if quiet {
@@ -194,34 +194,34 @@ func (c *Params) tell(id string, err error, quiet bool) {
 }
 
 func publishParams(
-	ctx context.Context, r controller.Runtime, defaults, specs map[string]sysctl.Param, statuses map[string]runtime.KernelParamStatusSpec,
+	ctx context.Context, p reconcile.Publisher, defaults, specs map[string]sysctl.Param, statuses map[string]runtime.KernelParamStatusSpec,
 ) error {
+	defaultSpecs, paramSpecs := map[string]runtime.KernelParamDefaultSpecSpec{}, map[string]runtime.KernelParamSpecSpec{}
+
+	for id, param := range defaults {
+		defaultSpecs[id] = runtime.KernelParamDefaultSpecSpec{Value: param.Value, IgnoreErrors: param.IgnoreErrors}
+	}
+
+	for id, param := range specs {
+		paramSpecs[id] = runtime.KernelParamSpecSpec{Value: param.Value, IgnoreErrors: param.IgnoreErrors}
+	}
+
 	return errors.Join(
-		publish(ctx, r, runtime.NewKernelParamDefaultSpec, runtime.NamespaceName, defaults,
-			func(res *runtime.KernelParamDefaultSpec, p sysctl.Param) {
-				res.TypedSpec().Value, res.TypedSpec().IgnoreErrors = p.Value, p.IgnoreErrors
-			}),
-		publish(ctx, r, runtime.NewKernelParamSpec, runtime.NamespaceName, specs,
-			func(res *runtime.KernelParamSpec, p sysctl.Param) {
-				res.TypedSpec().Value, res.TypedSpec().IgnoreErrors = p.Value, p.IgnoreErrors
-			}),
-		publish(ctx, r, runtime.NewKernelParamStatus, runtime.NamespaceName, statuses,
-			func(res *runtime.KernelParamStatus, s runtime.KernelParamStatusSpec) { *res.TypedSpec() = s }),
+		reconcile.Publish(ctx, p, runtime.NewKernelParamDefaultSpec, runtime.NamespaceName, defaultSpecs),
+		reconcile.Publish(ctx, p, runtime.NewKernelParamSpec, runtime.NamespaceName, paramSpecs),
+		reconcile.Publish(ctx, p, runtime.NewKernelParamStatus, runtime.NamespaceName, statuses),
 	)
 }
 
 // publishModules says what the configuration asks for; Devices loads it, on a kernel of the node's own.
-func publishModules(ctx context.Context, r controller.Runtime, m *machineconfig.MachineConfig) error {
-	modules := map[string][]string{}
+func publishModules(ctx context.Context, p reconcile.Publisher, m *machineconfig.MachineConfig) error {
+	modules := map[string]runtime.KernelModuleSpecSpec{}
 
 	if m.Kernel != nil {
 		for _, module := range m.Kernel.Modules {
-			modules[module.Name] = module.Parameters
+			modules[module.Name] = runtime.KernelModuleSpecSpec{Name: module.Name, Parameters: module.Parameters}
 		}
 	}
 
-	return publish(ctx, r, runtime.NewKernelModuleSpec, runtime.NamespaceName, modules,
-		func(res *runtime.KernelModuleSpec, parameters []string) {
-			res.TypedSpec().Name, res.TypedSpec().Parameters = res.Metadata().ID(), parameters
-		})
+	return reconcile.Publish(ctx, p, runtime.NewKernelModuleSpec, runtime.NamespaceName, modules)
 }

@@ -19,6 +19,7 @@ import (
 	machineconfig "github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
@@ -57,19 +58,19 @@ type Configure struct {
 	Log     *slog.Logger
 
 	local  state.State
-	out    *publisher
+	out    reconcile.Publisher
 	config *machineconfig.Config // the last one known
 	meta   parsedMeta
-	told   map[string]bool
+	told   reconcile.Told
 	seen   map[string]bool // links that had a carrier
-	retry  time.Duration
+	retry  backoff.Backoff
 }
 
 // NewConfigure gives the controller its store.
 func NewConfigure(c Configure, local state.State) *Configure {
 	c.local = local
-	c.out = newPublisher(local, c.Name())
-	c.told, c.seen = map[string]bool{}, map[string]bool{}
+	c.out = reconcile.NewPublisher(local, c.Name())
+	c.seen, c.retry = map[string]bool{}, backoff.Backoff{First: retryFirst, Most: retryMax}
 
 	return &c
 }
@@ -128,15 +129,13 @@ func (c *Configure) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger
 }
 
 func (c *Configure) backoff(failed bool) time.Duration {
-	if !failed {
-		c.retry = 0
-
-		return time.Hour
+	if failed {
+		return c.retry.Next()
 	}
 
-	c.retry = min(max(2*c.retry, retryFirst), retryMax)
+	c.retry.Reset()
 
-	return c.retry
+	return time.Hour
 }
 
 // reconcile reports whether operations failed that are worth another try.
@@ -166,7 +165,7 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 	}
 
 	// While a machine starts, configd looks for the disks before it answers: that is told when it takes longer than usual.
-	if configErr == nil || c.retry >= patientUntil {
+	if configErr == nil || c.retry.Last() >= patientUntil {
 		c.tell(problems)
 	}
 
@@ -287,17 +286,9 @@ func (c *Configure) defaultAddress(ctx context.Context) (netip.Addr, error) {
 
 // tell logs each problem once, until it is gone and comes back.
 func (c *Configure) tell(problems []string) {
-	now := make(map[string]bool, len(problems))
-
-	for _, p := range problems {
-		now[p] = true
-
-		if !c.told[p] {
-			c.Log.Warn("network configuration is not fully applied", "problem", p)
-		}
+	for _, p := range c.told.Fresh(problems) {
+		c.Log.Warn("network configuration is not fully applied", "problem", p)
 	}
-
-	c.told = now
 }
 
 // lines splits a joined error into its parts.

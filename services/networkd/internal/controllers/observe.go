@@ -10,6 +10,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
@@ -25,7 +26,7 @@ type Observe struct {
 	memory  *memory.File[memory.Addresses]
 	sysfs   string
 	monitor *rtnl.Monitor
-	out     *publisher
+	out     reconcile.Publisher
 }
 
 // NewObserve subscribes to the kernel's changes.
@@ -38,7 +39,7 @@ func NewObserve(
 	}
 
 	c := &Observe{conn: conn, memory: remembered, sysfs: sysfs, monitor: monitor}
-	c.out = newPublisher(local, c.Name())
+	c.out = reconcile.NewPublisher(local, c.Name())
 
 	return c, nil
 }
@@ -93,15 +94,15 @@ func (c *Observe) Publish(ctx context.Context) error {
 
 	details := c.conn.Details(snapshot.Links, c.sysfs)
 
-	if err := publish(ctx, c.out, network.NewLinkStatus, network.NamespaceName, status.Links(snapshot, details)); err != nil {
+	if err := reconcile.Publish(ctx, c.out, network.NewLinkStatus, network.NamespaceName, status.Links(snapshot, details)); err != nil {
 		return err
 	}
 
-	if err := publish(ctx, c.out, network.NewAddressStatus, network.NamespaceName, status.Addresses(snapshot)); err != nil {
+	if err := reconcile.Publish(ctx, c.out, network.NewAddressStatus, network.NamespaceName, status.Addresses(snapshot)); err != nil {
 		return err
 	}
 
-	if err := publish(ctx, c.out, network.NewRouteStatus, network.NamespaceName, status.Routes(snapshot)); err != nil {
+	if err := reconcile.Publish(ctx, c.out, network.NewRouteStatus, network.NamespaceName, status.Routes(snapshot)); err != nil {
 		return err
 	}
 
@@ -123,7 +124,7 @@ func (c *Observe) publishNodeAddresses(ctx context.Context, snapshot rtnl.Snapsh
 		specs[id] = network.NodeAddressSpec{Addresses: addresses}
 	}
 
-	return publish(ctx, c.out, network.NewNodeAddress, network.NamespaceName, specs)
+	return reconcile.Publish(ctx, c.out, network.NewNodeAddress, network.NamespaceName, specs)
 }
 
 func (c *Observe) publishHardwareAddr(ctx context.Context, devices []spec.Device) error {
@@ -135,5 +136,5 @@ func (c *Observe) publishHardwareAddr(ctx context.Context, devices []spec.Device
 		}
 	}
 
-	return publish(ctx, c.out, network.NewHardwareAddr, network.NamespaceName, specs)
+	return reconcile.Publish(ctx, c.out, network.NewHardwareAddr, network.NamespaceName, specs)
 }

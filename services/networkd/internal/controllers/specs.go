@@ -7,6 +7,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
@@ -97,15 +98,15 @@ func (r specResources) add(s spec.Set, id func(spec.Layer, resource.ID) resource
 	}
 }
 
-func (r specResources) publish(ctx context.Context, p *publisher, ns resource.Namespace) error {
+func (r specResources) publish(ctx context.Context, p reconcile.Publisher, ns resource.Namespace) error {
 	for _, write := range []func() error{
-		func() error { return publish(ctx, p, network.NewLinkSpec, ns, r.links) },
-		func() error { return publish(ctx, p, network.NewAddressSpec, ns, r.addresses) },
-		func() error { return publish(ctx, p, network.NewRouteSpec, ns, r.routes) },
-		func() error { return publish(ctx, p, network.NewOperatorSpec, ns, r.operators) },
-		func() error { return publish(ctx, p, network.NewHostnameSpec, ns, r.hostnames) },
-		func() error { return publish(ctx, p, network.NewResolverSpec, ns, r.resolvers) },
-		func() error { return publish(ctx, p, network.NewTimeServerSpec, ns, r.timeServers) },
+		func() error { return reconcile.Publish(ctx, p, network.NewLinkSpec, ns, r.links) },
+		func() error { return reconcile.Publish(ctx, p, network.NewAddressSpec, ns, r.addresses) },
+		func() error { return reconcile.Publish(ctx, p, network.NewRouteSpec, ns, r.routes) },
+		func() error { return reconcile.Publish(ctx, p, network.NewOperatorSpec, ns, r.operators) },
+		func() error { return reconcile.Publish(ctx, p, network.NewHostnameSpec, ns, r.hostnames) },
+		func() error { return reconcile.Publish(ctx, p, network.NewResolverSpec, ns, r.resolvers) },
+		func() error { return reconcile.Publish(ctx, p, network.NewTimeServerSpec, ns, r.timeServers) },
 	} {
 		if err := write(); err != nil {
 			return err

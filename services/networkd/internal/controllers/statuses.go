@@ -8,6 +8,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/resource"
 
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
@@ -71,19 +72,19 @@ func (c *Configure) publishStatuses(ctx context.Context, merged spec.Set) error 
 		network.TimeServerID: {NtpServers: merged.TimeServers.Servers},
 	}
 
-	if err := publish(ctx, c.out, network.NewHostnameStatus, network.NamespaceName, hostnames); err != nil {
+	if err := reconcile.Publish(ctx, c.out, network.NewHostnameStatus, network.NamespaceName, hostnames); err != nil {
 		return err
 	}
 
-	if err := publish(ctx, c.out, network.NewResolverStatus, network.NamespaceName, resolvers); err != nil {
+	if err := reconcile.Publish(ctx, c.out, network.NewResolverStatus, network.NamespaceName, resolvers); err != nil {
 		return err
 	}
 
-	return publish(ctx, c.out, network.NewTimeServerStatus, network.NamespaceName, timeServers)
+	return reconcile.Publish(ctx, c.out, network.NewTimeServerStatus, network.NamespaceName, timeServers)
 }
 
 func (c *Configure) publishStatus(ctx context.Context, ready network.StatusSpec, problems []string) error {
-	return c.out.state.Modify(ctx, network.NewStatus(network.NamespaceName, network.StatusID), func(r resource.Resource) error {
+	return c.out.Modify(ctx, network.NewStatus(network.NamespaceName, network.StatusID), func(r resource.Resource) error {
 		*r.(*network.Status).TypedSpec() = ready
 
 		if len(problems) == 0 {

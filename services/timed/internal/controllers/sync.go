@@ -41,7 +41,7 @@ type Sync struct {
 	reason  string
 	state   discipline.State
 	started time.Time
-	failure string
+	told    reconcile.Told
 }
 
 // result is the end of one measurement.
@@ -182,11 +182,9 @@ func (c *Sync) correct(action discipline.Action, offset, poll time.Duration) err
 
 // tell logs a failure once, until it changes.
 func (c *Sync) tell(failure string) {
-	if failure != "" && failure != c.failure {
+	if c.told.News("", failure) {
 		c.Log.Warn("clock is not measured", "error", failure)
 	}
-
-	c.failure = failure
 }
 
 func (c *Sync) publish(ctx context.Context, w controller.Writer) error {

@@ -17,6 +17,7 @@ import (
 
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
@@ -128,48 +129,35 @@ func known[T meta.ResourceWithRD](ctx context.Context, r controller.Reader, id r
 // lookInterval. A step that fails is tried again, sooner at first.
 func (e Env) each(ctx context.Context, r controller.Runtime, step func() error) error {
 	var (
-		backoff time.Duration
-		fails   int
-		last    string
+		told  reconcile.Told
+		fails int
 	)
 
-	for {
-		wait := lookInterval
-		if backoff > 0 {
-			wait = backoff
-		}
-
-		timer := time.NewTimer(wait)
-
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-
-			return nil
-		case <-r.EventCh():
-		case <-timer.C:
-		}
-
-		timer.Stop()
-
-		err := step()
-
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err == nil:
-			backoff, fails, last = 0, 0, ""
-		default:
+	loop := reconcile.Loop{
+		Every: lookInterval, Retry: backoff.Backoff{First: firstRetry, Most: lastRetry},
+		Failed: func(err error, _ time.Duration) {
 			fails++
-			backoff = min(max(2*backoff, firstRetry), lastRetry)
 
-			// The same failure again is no news, and neither is a configd that still looks for the disks.
-			if err.Error() != last && !errors.Is(err, errNotYet) && (fails > patientFails || !router.IsUnknown(err)) {
-				last = err.Error()
+			// A configd that still looks for the disks is no news, and neither is what only takes its time.
+			if errors.Is(err, errNotYet) || router.IsUnknown(err) && fails <= patientFails {
+				return
+			}
+
+			if told.News("", err.Error()) {
 				e.Log.Warn("secrets are not as they should be, trying again", "error", err)
 			}
-		}
+		},
 	}
+
+	return loop.Run(ctx, r, func() error {
+		err := step()
+		if err == nil {
+			fails = 0
+			told.News("", "")
+		}
+
+		return err
+	})
 }
 
 // patientFails are the attempts without an answer, some ten seconds of them, that go with a machine's start.
