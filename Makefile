@@ -28,7 +28,8 @@ IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -cache $(CACHE) -epoch $(EPOCH) -t
 APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client find:findutils ps:procps \
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
        sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage mkfs.vfat:dosfstools mcopy:mtools \
-       zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev debootstrap:debootstrap
+       zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev debootstrap:debootstrap \
+       containerd:containerd
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet test unit fuzz e2e race bench bench-vm clean \

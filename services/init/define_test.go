@@ -223,22 +223,13 @@ func (m *machineUnderTest) child() int {
 
 	pid := 0
 
-	kittest.AwaitNoError(m.t, 10*time.Second, func() error {
-		paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", m.hostPID("ext-web")))
-		if err != nil {
-			return err
+	kittest.Await(m.t, 10*time.Second, "a child", func() bool {
+		children := childrenOf(m.hostPID("ext-web"))
+		if len(children) > 0 {
+			pid = children[0]
 		}
 
-		for _, path := range paths {
-			list, _ := os.ReadFile(path)
-			if fields := strings.Fields(string(list)); len(fields) > 0 {
-				pid, err = strconv.Atoi(fields[0])
-
-				return err
-			}
-		}
-
-		return errors.New("no child")
+		return len(children) > 0
 	})
 
 	return pid

@@ -394,29 +394,34 @@ func TestOrphansAreReaped(t *testing.T) {
 		return err
 	})
 
-	if children(m.cmd.Process.Pid) != 1 {
-		t.Errorf("init has %d children, want the orphan alone", children(m.cmd.Process.Pid))
+	if have := childrenOf(m.cmd.Process.Pid); len(have) != 1 {
+		t.Errorf("init has the children %v, want the orphan alone", have)
 	}
 
 	if err := writer.Close(); err != nil {
 		t.Fatal(err)
 	}
 
-	kittest.Await(t, 10*time.Second, "the orphan's end", func() bool { return children(m.cmd.Process.Pid) == 0 })
+	kittest.Await(t, 10*time.Second, "the orphan's end", func() bool { return len(childrenOf(m.cmd.Process.Pid)) == 0 })
 }
 
-// children counts a process's children, zombies too.
-func children(pid int) int {
+// childrenOf are the PIDs of a process's children, zombies too, as they are outside its namespace.
+func childrenOf(pid int) []int {
 	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 
-	count := 0
+	var pids []int
 
 	for _, path := range paths {
 		list, _ := os.ReadFile(path)
-		count += len(strings.Fields(string(list)))
+
+		for field := range strings.FieldsSeq(string(list)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
 	}
 
-	return count
+	return pids
 }
 
 func TestRequestsAndRefusals(t *testing.T) {
