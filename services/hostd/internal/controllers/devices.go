@@ -1,14 +1,12 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,29 +21,8 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/modules"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/pci"
-	"github.com/dactyl-os/dactyl/services/hostd/internal/uevent"
+	"github.com/dactyl-os/dactyl/services/kit/uevent"
 )
-
-// How long no device may have come before they are said to be complete. A driver that was loaded has found what it drives,
-// save where devices answer by and by: behind a USB controller, where a disk takes a second to be looked at, or on a fabric.
-const (
-	quiet     = 100 * time.Millisecond
-	quietSlow = 1500 * time.Millisecond
-)
-
-// slow tells drivers whose devices come later than they do.
-func slow(modules []string) bool {
-	return slices.ContainsFunc(modules, func(name string) bool {
-		return strings.HasSuffix(name, "hci_hcd") || strings.HasSuffix(name, "hci_pci") ||
-			slices.Contains([]string{"usb_storage", "uas", "lpfc", "qla2xxx", "scsi_transport_fc", "scsi_transport_iscsi"}, name)
-	})
-}
-
-// lateAfter is how long the node is left to start before drivers are loaded that it can start without.
-const lateAfter = 10 * time.Second
-
-// parallel is how many drivers look for their devices at the same time.
-const parallel = 2
 
 // Devices finds a driver for every device of a machine, and loads the modules that the configuration asks for.
 //
@@ -58,13 +35,14 @@ type Devices struct {
 	Settle time.Duration
 	Log    *slog.Logger
 
-	tried   map[string]bool // aliases and modules
-	pending []string        // aliases of devices whose driver is yet to be loaded
-	running int
-	level   int       // urgency of what is running
-	ready   bool      // what is urgent is done
-	idle    bool      // the node had its time to start
-	ended   chan bool // by a load, with slow
+	queue *queue
+	still stillness
+	// settled fires when it has been still for long enough, idle when the node had its time to start.
+	settled *time.Timer
+	idle    <-chan time.Time
+	ended   chan bool       // by a load, with slow
+	ready   bool            // what is urgent is done
+	tried   map[string]bool // modules of the configuration
 }
 
 // Name is the owner of the outputs.
@@ -85,22 +63,50 @@ func (*Devices) Outputs() []controller.Output {
 
 // Run until ctx ends.
 func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	c.tried = map[string]bool{}
-	c.ended = make(chan bool)
-
-	// What comes while the bus is walked waits in the socket.
+	// What comes during the cold plug waits in the socket.
 	socket, err := uevent.Open()
 	if err != nil {
 		return err
 	}
 
+	aliases, failed := listen(ctx, socket)
+	c.start(time.Now())
+
+	defer c.settled.Stop()
+
+	for {
+		c.begin(ctx)
+
+		select {
+		case <-ctx.Done():
+			return nil
+		case err = <-failed:
+		case late := <-c.ended:
+			c.loaded(late)
+		case alias := <-aliases:
+			c.found(alias)
+		case <-c.settled.C:
+			err = c.settle(ctx, r)
+		case <-c.idle:
+			c.queue.idle = true
+		case <-r.EventCh():
+			err = c.configured(ctx, r)
+		}
+
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// listen gives the aliases of devices that come and go; an empty one asks for another look at everything.
+func listen(ctx context.Context, socket *uevent.Socket) (<-chan string, <-chan error) {
 	aliases, failed := make(chan string), make(chan error, 1)
 
 	go func() {
 		failed <- socket.Run(ctx, func(e uevent.Event, err error) {
-			alias := e.Values["MODALIAS"] // empty: look at everything again
-
-			if err == nil && (e.Action != "add" && e.Action != "remove" || alias == "") {
+			alias, of := aliasOf(e, err)
+			if !of {
 				return
 			}
 
@@ -111,75 +117,72 @@ func (c *Devices) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 		})
 	}()
 
+	return aliases, failed
+}
+
+// aliasOf tells which device an event is about, if it is about one that may need a driver.
+func aliasOf(e uevent.Event, lost error) (alias string, ok bool) {
+	if lost != nil {
+		return "", true
+	}
+
+	alias = e.Values["MODALIAS"]
+
+	return alias, alias != "" && (e.Action == "add" || e.Action == "remove")
+}
+
+// start looks for what is there.
+func (c *Devices) start(now time.Time) {
+	c.queue, c.tried, c.ended = newQueue(c.Loader.Fits), map[string]bool{}, make(chan bool)
+
 	c.coldplug()
+	c.settled = time.NewTimer(c.still.stir(now, quiet+c.Settle))
+}
 
-	until := time.Now().Add(quiet + c.Settle)
+func (c *Devices) loaded(late bool) {
+	c.queue.ended()
 
-	settled := time.NewTimer(time.Until(until))
-	defer settled.Stop()
+	if late {
+		c.stir(quietSlow)
+	} else {
+		c.stir(quiet)
+	}
+}
 
-	var idle <-chan time.Time
-
-	// stir waits for quiet again; what was to be waited for anyway stays so.
-	stir := func(wait time.Duration) {
-		if at := time.Now().Add(wait); at.After(until) {
-			until = at
-		}
-
-		settled.Reset(time.Until(until))
+func (c *Devices) found(alias string) {
+	if alias == "" {
+		c.coldplug()
+	} else {
+		c.queue.want(alias)
 	}
 
-	for {
-		c.begin(ctx)
+	c.stir(quiet)
+}
 
-		select {
-		case <-ctx.Done():
-			return nil
-		case late := <-c.ended:
-			c.running--
+func (c *Devices) stir(wait time.Duration) { c.settled.Reset(c.still.stir(time.Now(), wait)) }
 
-			if late {
-				stir(quietSlow)
-			} else {
-				stir(quiet)
-			}
-		case err := <-failed:
-			return err
-		case alias := <-aliases:
-			if alias == "" {
-				c.coldplug()
-			} else {
-				c.want(alias)
-			}
-
-			stir(quiet)
-		case <-settled.C:
-			// The end of a load sets the timer again. What the driver found is in the socket by then.
-			if c.running > 0 {
-				continue
-			}
-
-			if err := c.publish(ctx, r); err != nil {
-				return err
-			}
-
-			if !c.ready {
-				c.ready, idle = true, time.After(lateAfter)
-				c.Log.Info("devices are ready", "later", len(c.pending))
-			}
-		case <-idle:
-			c.idle = true
-		case <-r.EventCh():
-			if err := c.configured(ctx, r); err != nil {
-				return err
-			}
-		}
+// settle tells what there is.
+func (c *Devices) settle(ctx context.Context, r controller.Runtime) error {
+	// The end of a load sets the timer again. What the driver found is in the socket by then.
+	if c.queue.running > 0 {
+		return nil
 	}
+
+	if err := c.publish(ctx, r); err != nil {
+		return err
+	}
+
+	if !c.ready {
+		c.ready, c.idle = true, time.After(lateAfter)
+		c.Log.Info("devices are ready", "later", len(c.queue.pending))
+	}
+
+	return nil
 }
 
 // coldplug finds drivers for what was there before. A bus that a driver brings announces its devices as events.
 func (c *Devices) coldplug() {
-	started, before := time.Now(), len(c.tried)
+	started, before := time.Now(), len(c.queue.seen)
 
 	var aliases []string
 
@@ -194,78 +197,15 @@ func (c *Devices) coldplug() {
 	}
 
 	for _, alias := range aliases {
-		c.want(alias)
+		c.queue.want(alias)
 	}
 
-	c.Log.Info("devices found", "kinds", len(c.tried)-before, "took", time.Since(started))
-}
-
-// Levels of urgency. One begins when the one before is done: while disks are looked for, the kernel lets no other driver end
-// its start.
-const (
-	reachable = iota // what the node is reached by, and virtual disks, which come on the same bus
-	disks            // and the power button: a node that runs is to hear it
-	late             // what is only guessed at, and what no disk or network can hide behind: it begins lateAfter devices are ready
-)
-
-func urgency(alias string) int {
-	has := func(prefixes ...string) bool {
-		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(alias, p) })
-	}
-
-	switch {
-	case has("virtio:"), has("pci:") && strings.Contains(alias, "bc02"):
-		return reachable
-	case has("acpi:LNXPWRBN:", "acpi:PNP0C0C:"):
-		return disks
-	case has("serio:", "input:", "cpu:", "dmi", "acpi:LNX", "acpi:PNP", "acpi:QEMU", "platform:pcspkr"):
-		return late
-	case has("pci:"):
-		return ofPCI(alias)
-	default:
-		return disks
-	}
-}
-
-// ofPCI goes by the class of a device: storage and memory cards; bridges and serial buses, which lead to others, but the SMBus.
-func ofPCI(alias string) int {
-	has := func(class string) bool { return strings.Contains(alias, class) }
-
-	if has("bc01") || has("bc08sc05") || has("bc06") || has("bc0C") && !has("sc05") {
-		return disks
-	}
-
-	return late
-}
-
-// want notes a device that needs a driver. Most need none, or one that is built in.
-func (c *Devices) want(alias string) {
-	if alias == "" || c.tried[alias] {
-		return
-	}
-
-	c.tried[alias] = true
-
-	if c.Loader.Fits(alias) {
-		c.pending = append(c.pending, alias)
-	}
+	c.Log.Info("devices found", "kinds", len(c.queue.seen)-before, "took", time.Since(started))
 }
 
 // begin loads the most urgent drivers, some at the same time.
 func (c *Devices) begin(ctx context.Context) {
-	slices.SortStableFunc(c.pending, func(a, b string) int { return cmp.Compare(urgency(a), urgency(b)) })
-
-	for c.running < parallel && len(c.pending) > 0 {
-		alias := c.pending[0]
-
-		if level := urgency(alias); c.running > 0 && level > c.level || level == late && !c.idle {
-			return
-		}
-
-		c.pending = c.pending[1:]
-		c.running++
-		c.level = urgency(alias)
-
+	for alias, ok := c.queue.next(); ok; alias, ok = c.queue.next() {
 		go func() {
 			loaded := c.load(alias)
 
