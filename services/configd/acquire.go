@@ -2,12 +2,15 @@ package configd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/cosi-project/runtime/pkg/safe"
 
+	"github.com/dactyl-os/dactyl/proto/resource/hardware"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 
@@ -35,11 +38,11 @@ func acquireInBackground(env *daemon.Env, sources []acquire.Source, v volumes, a
 func variable(ctx context.Context, env *daemon.Env, name string) (string, error) {
 	switch name {
 	case "uuid":
-		id, err := dmi(env, "product_uuid")
+		id, err := smbios(ctx, env, "product_uuid", func(s *hardware.SystemInformationSpec) string { return s.UUID })
 
 		return strings.ToLower(id), err
 	case "serial":
-		return dmi(env, "product_serial")
+		return smbios(ctx, env, "product_serial", func(s *hardware.SystemInformationSpec) string { return s.SerialNumber })
 	case "mac":
 		first, err := safe.StateGetByID[*network.HardwareAddr](ctx, env.State, network.FirstHardwareAddr)
 		if err != nil {
@@ -57,11 +60,22 @@ func variable(ctx context.Context, env *daemon.Env, name string) (string, error)
 	}
 }
 
-func dmi(env *daemon.Env, name string) (string, error) {
+// smbios asks the kernel, which shows these two to root alone, and then hostd, which is root and has read them from the
+// firmware's table.
+func smbios(ctx context.Context, env *daemon.Env, name string, field func(*hardware.SystemInformationSpec) string) (string, error) {
 	data, err := os.ReadFile(env.Path("sys", "class", "dmi", "id", name))
-	if err != nil {
+	if err == nil {
+		return strings.TrimSpace(string(data)), nil
+	}
+
+	if !errors.Is(err, fs.ErrPermission) {
 		return "", fmt.Errorf("read SMBIOS: %w", err)
 	}
 
-	return strings.TrimSpace(string(data)), nil
+	info, err := safe.StateGetByID[*hardware.SystemInformation](ctx, env.State, hardware.SystemInformationID)
+	if err != nil {
+		return "", fmt.Errorf("ask hostd for SMBIOS: %w", err)
+	}
+
+	return field(info.TypedSpec()), nil
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/dactyl-os/dactyl/proto/config"
@@ -84,7 +83,7 @@ func openActive(env *daemon.Env, params cmdline.Parameters, files *store.Store, 
 	}
 
 	reporter := report.New(env)
-	said := word{v.publisher, store.File(filepath.Join(env.RunDir, saidNoneFile))}
+	said := word{v.publisher, store.File(env.RunFile(saidNoneFile))}
 
 	a, err := active.Open(active.Options{
 		Store:     files,
@@ -111,7 +110,7 @@ func openActive(env *daemon.Env, params cmdline.Parameters, files *store.Store, 
 }
 
 // saidNoneFile marks that there was no configuration in this boot so far.
-const saidNoneFile = "configd-none"
+const saidNoneFile = "none"
 
 // word remembers over a restart, not of the machine, that there is no configuration: sources that take long need not say so
 // again, and the maintenance door stays open meanwhile.

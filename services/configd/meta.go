@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,7 +19,7 @@ import (
 )
 
 // waitingFile keeps META of a machine without a META partition over a restart of configd, not of the machine.
-const waitingFile = "configd-meta"
+const waitingFile = "meta"
 
 // openMeta publishes META: diskd's partition on a machine, else a file of the state directory.
 func openMeta(env *daemon.Env, params cmdline.Parameters, files *store.Store, publisher publish.Publisher, onDisk bool) *metastore.Store {
@@ -30,7 +29,7 @@ func openMeta(env *daemon.Env, params cmdline.Parameters, files *store.Store, pu
 	}
 
 	s := &metastore.Store{
-		Home: files.File(store.MetaFile), Waiting: store.File(filepath.Join(env.RunDir, waitingFile)),
+		Home: files.File(store.MetaFile), Waiting: store.File(env.RunFile(waitingFile)),
 		Aside: files.File(store.MetaFile + ".damaged"), Given: given, Publish: publisher.Meta, Log: env.Log,
 	}
 

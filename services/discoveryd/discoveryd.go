@@ -4,6 +4,7 @@ package discoveryd
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/controllers"
@@ -18,7 +19,9 @@ import (
 func New(env *daemon.Env) error {
 	ctx := context.Background()
 
-	nodeID, err := identity.Load(env.StateDir, env.Log)
+	own := filepath.Join(env.StateDir, env.Name)
+
+	nodeID, err := identity.Load(own, env.Log)
 	if err != nil {
 		return err
 	}
@@ -30,7 +33,7 @@ func New(env *daemon.Env) error {
 		return fmt.Errorf("publish identity: %w", err)
 	}
 
-	mesh := gossip.New(nodeID, gossip.Files{RunDir: env.RunDir, StateDir: env.StateDir}, env.Log)
+	mesh := gossip.New(nodeID, gossip.Files{Table: env.RunFile("records"), StateDir: own}, env.Log)
 
 	if err := controllers.Restore(ctx, env.Local(), mesh); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/state"
 
 	diskdv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/storage"
@@ -54,7 +54,7 @@ func New(env *daemon.Env) error {
 	changed := poke.Poke
 
 	methods := &operators.Machine{
-		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: filepath.Join(env.RunDir, "diskd-resetting"),
+		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: env.RunFile("resetting"),
 		Unconfigured: func(ctx context.Context) bool {
 			_, err := safe.StateGetByID[*config.MachineConfig](ctx, env.State, config.ActiveID)
 
@@ -72,6 +72,10 @@ func New(env *daemon.Env) error {
 		engine.Drivers = awaitDrivers(env, changed)
 	}
 
+	if _, err := os.Stat(env.Socket("init")); err == nil {
+		engine.Mounted = func(ctx context.Context, target string) error { return mounted(ctx, env, target) }
+	}
+
 	if !system.Scope.Empty() {
 		env.Go("watch disks", func(ctx context.Context) error { return block.Uevents(ctx, changed) })
 		env.Go("finish resets", func(ctx context.Context) error {
@@ -83,6 +87,26 @@ func New(env *daemon.Env) error {
 	}
 
 	return env.Controller(&controllers.Volumes{Engine: engine, System: system, Log: env.Log, Poke: poke})
+}
+
+// initTime is how long init may take to make directories.
+const initTime = 5 * time.Second
+
+// mounted asks init for the daemons' directories on a volume.
+func mounted(ctx context.Context, env *daemon.Env, target string) error {
+	ctx, cancel := context.WithTimeout(ctx, initTime)
+	defer cancel()
+
+	conn, err := env.Dial("init")
+	if err == nil {
+		_, err = initv1.NewInitServiceClient(conn).Mounted(ctx, &initv1.MountedRequest{Target: target})
+	}
+
+	if err != nil {
+		return fmt.Errorf("have init make the directories of daemons on %s: %w", target, err)
+	}
+
+	return nil
 }
 
 // scope: the disks are those of a machine whose daemon this is. Anywhere else, be it a container or somebody's laptop,

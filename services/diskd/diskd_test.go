@@ -529,7 +529,7 @@ func (n *node) reboot(way string) {
 		}
 	}
 
-	os.Remove(filepath.Join(n.RunDir, "diskd-resetting")) //nolint:errcheck // /run is a tmpfs
+	os.Remove(filepath.Join(n.RunDir, "diskd/resetting")) //nolint:errcheck // /run is a tmpfs
 
 	n.Launch()
 	n.AwaitServing()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sync/atomic"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
@@ -31,7 +30,7 @@ func New(env *daemon.Env) error {
 	reporter := report.New(env)
 	dataDir := env.Path("var", "lib", "etcd")
 
-	last, run, err := lastrun.Begin(filepath.Join(env.RunDir, "etcdd.json"))
+	last, run, err := lastrun.Begin(env.RunFile("run.json"))
 	if err != nil {
 		env.Log.Warn("memory of the last run", "error", err)
 	}

@@ -118,7 +118,7 @@ func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 	machineapi.RegisterMachineServiceServer(env.Server(), api.New(n, runner, env.Path(logDir), env.Root))
 	initv1.RegisterInitServiceServer(env.Server(), api.NewLocal(n, func() error {
 		return runner.MoveLogs(filepath.Join(env.RunDir, memoryLogs))
-	}))
+	}, runner.Mounted))
 
 	env.Metrics(func() []*kitv1.Family { return starts(n.Services()) })
 
@@ -164,6 +164,11 @@ func prepare(env *daemon.Env, manifests []manifest.Manifest, console *console) (
 		env.Log.Warn("memory limits are left to each daemon's runtime", "error", limits)
 	}
 
+	landlock, err := process.OpenLandlock()
+	if err != nil {
+		env.Log.Warn("What manifests say of files (reads, writes) is not enforced", "error", err)
+	}
+
 	// Orphans come to PID 1 by themselves; anywhere else they have to be asked for.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, nil, fmt.Errorf("become reaper: %w", err)
@@ -172,7 +177,7 @@ func prepare(env *daemon.Env, manifests []manifest.Manifest, console *console) (
 	reaper := process.NewReaper()
 
 	runner, err := process.NewRunner(process.Options{
-		Reaper: reaper, Cgroups: cgroups, Console: console.out, RunDir: env.RunDir, LogDir: env.Path(logDir), Root: env.Root,
+		Reaper: reaper, Cgroups: cgroups, Landlock: landlock, Console: console.out, RunDir: env.RunDir, LogDir: env.Path(logDir), Root: env.Root,
 	}, manifests)
 	if runner == nil {
 		return nil, nil, err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
@@ -26,12 +25,12 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	remembered, err := memory.Open[memory.Network](filepath.Join(env.RunDir, "networkd.json"), env.Log)
+	remembered, err := memory.Open[memory.Network](env.RunFile("network.json"), env.Log)
 	if err != nil {
 		return err
 	}
 
-	addresses, err := memory.Open[memory.Addresses](filepath.Join(env.RunDir, "networkd-addresses.json"), env.Log)
+	addresses, err := memory.Open[memory.Addresses](env.RunFile("addresses.json"), env.Log)
 	if err != nil {
 		return err
 	}
@@ -46,7 +45,7 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	held, err := memory.Open[dhcp.Leases](filepath.Join(env.RunDir, "networkd-leases.json"), env.Log)
+	held, err := memory.Open[dhcp.Leases](env.RunFile("leases.json"), env.Log)
 	if err != nil {
 		return err
 	}

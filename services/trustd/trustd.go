@@ -4,7 +4,6 @@ package trustd
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/controller"
@@ -24,7 +23,7 @@ const patience = 3 * time.Second
 
 // New wires the daemon.
 func New(env *daemon.Env) error {
-	kept := &snapshot.File{Path: filepath.Join(env.RunDir, "trustd.resources"), Kinds: kinds(), Log: env.Log}
+	kept := &snapshot.File{Path: env.RunFile("resources"), Kinds: kinds(), Log: env.Log}
 	kept.Restore(context.Background(), env.Local())
 	env.Go("snapshot", kept.Follow(env.Local()))
 

@@ -222,7 +222,7 @@ func TestControlPlane(t *testing.T) {
 
 	for range 2 {
 		kittest.Await(t, patient, "the snapshot", func() bool {
-			info, err := os.Stat(filepath.Join(daemon.RunDir, "trustd.resources"))
+			info, err := os.Stat(filepath.Join(daemon.RunDir, "trustd/resources"))
 
 			return err == nil && info.Mode().Perm() == 0o600 && info.Size() > 4096
 		})
@@ -384,7 +384,7 @@ func TestMaintenance(t *testing.T) {
 	}
 
 	kittest.Await(t, patient, "the snapshot", func() bool {
-		_, err := os.Stat(filepath.Join(daemon.RunDir, "trustd.resources"))
+		_, err := os.Stat(filepath.Join(daemon.RunDir, "trustd/resources"))
 
 		return err == nil
 	})

@@ -86,6 +86,10 @@ func (e *Env) Path(elem ...string) string {
 	return filepath.Join(append([]string{e.Root}, elem...)...)
 }
 
+// RunFile is the path of a file that is the daemon's alone and lasts over its restarts, until the machine's own (init made its
+// directory, RUN-DIR/NAME).
+func (e *Env) RunFile(file string) string { return filepath.Join(e.RunDir, e.Name, file) }
+
 // Socket is the path of a daemon's socket.
 func (e *Env) Socket(owner string) string { return filepath.Join(e.RunDir, owner+".sock") }
 

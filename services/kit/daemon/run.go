@@ -88,7 +88,7 @@ func Run(ctx context.Context, name string, args []string, stderr io.Writer, cons
 
 	defer env.closeConns()
 
-	restarted := markStarted(env.RunDir, name)
+	restarted := markStarted(env.RunFile("started"))
 
 	if err := env.prepare(); err != nil {
 		return err

@@ -68,18 +68,16 @@ func (s *settle) wait(ctx context.Context) {
 	}
 }
 
-// markStarted leaves a mark of this boot, and tells whether a predecessor did. The mark lives beside the sockets, on a
-// tmpfs. A daemon that may not write there counts as not restarted.
-func markStarted(runDir, name string) (restarted bool) {
-	dir := filepath.Join(runDir, "started")
-	path := filepath.Join(dir, name)
-
-	if _, err := os.Lstat(path); err == nil {
+// markStarted leaves a mark of this boot, and tells whether a predecessor did. A daemon that may not write there counts as
+// not restarted.
+func markStarted(mark string) (restarted bool) {
+	if _, err := os.Lstat(mark); err == nil {
 		return true
 	}
 
-	if os.MkdirAll(dir, 0o755) == nil {
-		_ = os.WriteFile(path, nil, 0o644)
+	// Who runs alone, without init, makes the directory of its kept files itself.
+	if os.MkdirAll(filepath.Dir(mark), 0o700) == nil {
+		_ = os.WriteFile(mark, nil, 0o600)
 	}
 
 	return false

@@ -4,15 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/record"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/seeds"
 	"github.com/dactyl-os/dactyl/services/kit/atomicfile"
 )
-
-// tableFile holds the table for the next life of this daemon, sealed, in the form it has on the wire.
-const tableFile = "discoveryd.records"
 
 // restore reads both files: the nodes known before, and the own record.
 func (m *Mesh) restore() (known []string, own *record.Record) {
@@ -22,7 +18,7 @@ func (m *Mesh) restore() (known []string, own *record.Record) {
 		m.log.Warn("remembered peers are not used", "error", err)
 	}
 
-	data, err := os.ReadFile(filepath.Join(m.files.RunDir, tableFile))
+	data, err := os.ReadFile(m.files.Table)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			m.log.Warn("table of the daemon's earlier life is not used", "error", err)
@@ -61,7 +57,7 @@ func (m *Mesh) save(written []byte) []byte {
 	data := record.EncodeAll(m.knownRecords())
 
 	if string(data) != string(written) {
-		if err := atomicfile.Write(filepath.Join(m.files.RunDir, tableFile), atomicfile.Seal(data), 0o600); err != nil {
+		if err := atomicfile.Write(m.files.Table, atomicfile.Seal(data), 0o600); err != nil {
 			m.log.Warn("table not kept", "error", err)
 		}
 	}

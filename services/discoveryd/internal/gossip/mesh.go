@@ -67,9 +67,9 @@ type Mesh struct {
 }
 
 // Files are where a mesh keeps what must survive: the table over this daemon's
-// own restart (RunDir), the peers over the machine's (StateDir).
+// own restart (the file Table), the peers over the machine's (the directory StateDir).
 type Files struct {
-	RunDir, StateDir string
+	Table, StateDir string
 }
 
 // New makes a mesh that knows what its files tell. Damaged files cost only time.

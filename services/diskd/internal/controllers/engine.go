@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
+
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
@@ -54,6 +56,8 @@ type Engine struct {
 	Now    func() time.Time
 	// Drivers tells whether every driver has looked for its disks; nil: nobody loads drivers here.
 	Drivers func() bool
+	// Mounted prepares what daemons own on a volume, before anybody is told of it; nil: nobody does here.
+	Mounted func(ctx context.Context, target string) error
 
 	mu      sync.Mutex
 	failed  map[string]failure // by volume
@@ -62,6 +66,7 @@ type Engine struct {
 	changed time.Time
 	settles time.Time
 	closed  bool
+	mounted map[string]bool // what Mounted has prepared
 }
 
 type failure struct {
@@ -95,12 +100,40 @@ func (e *Engine) Pass(ctx context.Context, cfg *volume.Config) (View, error) {
 
 		if e.step(ctx, view.Out.Ops, tried) == 0 || ctx.Err() != nil {
 			e.blame(&view.Out)
+			e.handOver(ctx, view.Out.Volumes)
 
 			return view, ctx.Err()
 		}
 	}
 
 	return View{}, errors.New("the plan does not come to an end")
+}
+
+// handOver has the daemons' directories made on what is mounted, once in this daemon's life. A volume is told of even when
+// that fails: who owns nothing on it is not to wait.
+func (e *Engine) handOver(ctx context.Context, volumes []plan.Status) {
+	if e.Mounted == nil {
+		return
+	}
+
+	if e.mounted == nil {
+		e.mounted = map[string]bool{}
+	}
+
+	for _, v := range volumes {
+		target := v.Volume.Mount
+		if v.Phase != enums.VolumePhaseReady || target == "" || e.mounted[target] {
+			continue
+		}
+
+		if err := e.Mounted(ctx, target); err != nil {
+			e.Log.Error("daemons may not reach their files", "volume", v.Volume.ID, "error", err)
+
+			continue
+		}
+
+		e.mounted[target] = true
+	}
 }
 
 // step applies what did not fail recently and returns how many steps succeeded.

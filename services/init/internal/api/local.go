@@ -18,10 +18,13 @@ type Local struct {
 	initv1.UnimplementedInitServiceServer
 	node    *node.Node
 	release func() error
+	mounted func(target string) error
 }
 
-// NewLocal makes the local server; release lets go of the disk that /var is on.
-func NewLocal(n *node.Node, release func() error) *Local { return &Local{node: n, release: release} }
+// NewLocal makes the local server; release lets go of the disk that /var is on, mounted makes the daemons' directories on one.
+func NewLocal(n *node.Node, release func() error, mounted func(target string) error) *Local {
+	return &Local{node: n, release: release, mounted: mounted}
+}
 
 // Publish adds a daemon's event to the node's stream.
 func (l *Local) Publish(_ context.Context, in *initv1.PublishRequest) (*initv1.PublishResponse, error) {
@@ -48,6 +51,15 @@ func (l *Local) Release(context.Context, *initv1.ReleaseRequest) (*initv1.Releas
 	}
 
 	return &initv1.ReleaseResponse{}, nil
+}
+
+// Mounted makes what daemons own on a volume.
+func (l *Local) Mounted(_ context.Context, in *initv1.MountedRequest) (*initv1.MountedResponse, error) {
+	if err := l.mounted(in.GetTarget()); err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+
+	return &initv1.MountedResponse{}, nil
 }
 
 // Report takes a daemon's word about itself.

@@ -24,17 +24,22 @@ type Document struct {
 	Command      []string          `yaml:"command"`
 	Needs        []string          `yaml:"needs"`
 	Conditions   []string          `yaml:"conditions"`
-	Capabilities []string          `yaml:"capabilities"`
+	Capabilities Capabilities      `yaml:"capabilities"`
 	Aliases      []string          `yaml:"aliases"`
 	Listen       []string          `yaml:"listen"`
 	Defines      []string          `yaml:"defines"`
 	Keep         []string          `yaml:"keep"`
+	Owns         []string          `yaml:"owns"`
+	Adopts       []string          `yaml:"adopts"`
+	Reads        []string          `yaml:"reads"`
+	Writes       []string          `yaml:"writes"`
+	Root         string            `yaml:"root"`
 	User         uint32            `yaml:"user"`
 	Delegate     bool              `yaml:"delegate"`
 	Machine      struct {
 		Env          map[string]string `yaml:"env"`
 		After        []string          `yaml:"after"`
-		Capabilities []string          `yaml:"capabilities"`
+		Capabilities Capabilities      `yaml:"capabilities"`
 		Needs        []string          `yaml:"needs"`
 	} `yaml:"machine"`
 }
@@ -49,6 +54,7 @@ func (d Document) Manifest(wrong Wrong) (Manifest, error) {
 		Restart: Restart(d.Restart), Kill: Kill(d.Kill), StopTimeout: DefaultStopTimeout, Hang: DefaultHang,
 		Ready: d.Ready, Health: d.Health, Defines: d.Defines, Keep: d.Keep,
 		NoSocket: d.Socket == "none", Delegate: d.Delegate, NewPrivileges: d.NoNewPrivs != nil && !*d.NoNewPrivs,
+		Root: d.Root, Owns: d.Owns, Adopts: d.Adopts, Reads: d.Reads, Writes: d.Writes,
 		MachineOnly: d.Where == "machine", MachineNeeds: d.Machine.Needs, MachineAfter: d.Machine.After, MachineEnv: d.Machine.Env,
 	}
 
@@ -68,7 +74,7 @@ func (d Document) Manifest(wrong Wrong) (Manifest, error) {
 		m.Conditions = append(m.Conditions, Condition(text))
 	}
 
-	return m, errors.Join(d.values(&m, wrong), d.words(wrong), check(m, wrong), limits(m, wrong))
+	return m, errors.Join(d.values(&m, wrong), d.words(wrong), check(m, wrong), limits(m, wrong), checkWalls(m, wrong))
 }
 
 // values reads what has a notation of its own.

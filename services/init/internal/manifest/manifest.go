@@ -33,7 +33,7 @@ const (
 	KillProcess Kill = "process"
 )
 
-// AllCapabilities is what `capabilities: [all]` stands for.
+// AllCapabilities is what `capabilities: {all: …}` stands for.
 const AllCapabilities = "all"
 
 // DefaultHang is how long a daemon may leave its health check without an answer unless its manifest says otherwise.
@@ -74,6 +74,14 @@ type Manifest struct {
 	Delegate bool
 	// NewPrivileges lets set-user-ID programs among its children work.
 	NewPrivileges bool
+	// Root is why the daemon has no user of its own.
+	Root string
+	// Owns are directories that init makes for the daemon: nobody else opens what is in them.
+	Owns []string
+	// Adopts are files from before the daemon had a directory of its own: they come into the first one it owns, once.
+	Adopts []string
+	// Reads and Writes are the only files and trees that it may open, besides what it owns, once either is given.
+	Reads, Writes []string
 	// MachineOnly daemons do not run where the kernel is shared.
 	MachineOnly bool
 	// After is what has to be up before the daemon starts; nil is Needs, which also say in what order daemons stop.

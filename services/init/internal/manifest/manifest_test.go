@@ -19,7 +19,11 @@ func TestParseFillsEveryField(t *testing.T) {
 command: [/usr/bin/gateway, --log-level, info]
 needs: [trustd]
 user: 50
-capabilities: [CAP_NET_ADMIN, chown, net_admin]
+capabilities: {CAP_NET_ADMIN: sets addresses, chown: gives files away, net_admin: again}
+owns: [/var/lib/x]
+adopts: [/var/lib/y]
+reads: [/usr]
+writes: [/etc]
 memory: 64Mi
 restart: once
 aliases: [apid]
@@ -41,6 +45,7 @@ keep: [watchdog]
 		Listen: []string{"tcp:50000"}, Env: map[string]string{"A": "b"}, StopTimeout: 2 * time.Second,
 		Conditions: []manifest.Condition{manifest.Configuration, "service:etcd", "path:/run/x"}, Kill: manifest.KillCgroup,
 		Defines: []string{"kubelet", "ext-*"}, Keep: []string{"watchdog"},
+		Owns: []string{"/var/lib/x"}, Adopts: []string{"/var/lib/y"}, Reads: []string{"/usr"}, Writes: []string{"/etc"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -56,7 +61,7 @@ ready: {grpc: /run/containerd/containerd.sock}
 kill: process
 delegate: true
 no_new_privs: false
-capabilities: [all]
+capabilities: {all: what containers may have it hands on}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +120,15 @@ func TestParseRefuses(t *testing.T) {
 		"long name":     {head + "needs: [" + strings.Repeat("x", 65) + "]\n", `is not a name of lower case letters, digits and dashes, at most 64`},
 		"bad memory":    {head + "memory: 64Foo\n", `x.yaml:3: memory: "64Foo" is not a size such as 64Mi`},
 		"bad listener":  {head + "listen: [\"udp:1\"]\n", `x.yaml:3: listen: "udp:1" is not tcp:PORT`},
-		"bad cap":       {head + "capabilities: [FLY]\n", `x.yaml:3: capabilities: "FLY" is no Linux capability`},
+		"bad cap":       {head + "capabilities: {FLY: away}\n", `x.yaml:3: capabilities: "FLY" is no Linux capability`},
+		"no reason":     {head + "capabilities:\n  net_admin:\n", "line 4: say why the daemon needs the capability net_admin: {net_admin: reason}"},
+		"no reasons":    {head + "capabilities: [chown]\n", "line 3: capabilities are written with their reasons"},
+		"on machines":   {head + "machine: {capabilities: {sys_module: \" \"}}\n", "line 3: say why the daemon needs the capability sys_module"},
+		"owns all":      {head + "owns: [/]\n", "x.yaml:3: owns: a daemon cannot own the root"},
+		"not absolute":  {head + "reads: [etc]\n", `x.yaml:3: reads: "etc" is not an absolute path`},
+		"up and down":   {head + "writes: [/var/../etc]\n", `x.yaml:3: writes: "/var/../etc" is not an absolute path`},
+		"adopts alone":  {head + "adopts: [/etc/x]\n", "x.yaml:3: adopts: the daemon owns no directory for it"},
+		"two users":     {head + "user: 7\nroot: why not\n", "x.yaml:4: root: the daemon has user 7"},
 		"bad stop":      {head + "stop: soon\n", `x.yaml:3: stop: "soon" is not a duration`},
 		"needs itself":  {head + "needs: [x]\n", "x.yaml:3: needs: x cannot need itself"},
 		"no command":    {"name: x\n", "x.yaml:1: command: the program's absolute path is missing"},
@@ -208,6 +221,20 @@ func TestShippedManifests(t *testing.T) {
 	if _, err := manifest.Order(manifests); err != nil {
 		t.Error(err)
 	}
+
+	users := map[uint32]string{}
+
+	for _, m := range manifests {
+		if (m.User == 0) == (m.Root == "") {
+			t.Errorf("%s: a daemon has a user of its own, or says why it is root", m.Name)
+		}
+
+		if other := users[m.User]; m.User != 0 && other != "" {
+			t.Errorf("%s and %s are both user %d", other, m.Name, m.User)
+		}
+
+		users[m.User] = m.Name
+	}
 }
 
 func TestMachinesAndSharedKernels(t *testing.T) {
@@ -225,7 +252,7 @@ func TestMachinesAndSharedKernels(t *testing.T) {
 	list := []manifest.Manifest{
 		parse("configd", "needs: [diskd]\nenv: {A: \"1\"}\nmachine: {env: {B: \"2\"}}\n"),
 		parse("diskd", "where: machine\nmachine: {needs: [hostd], after: []}\n"),
-		parse("hostd", "capabilities: [chown]\nmachine: {capabilities: [CAP_SYS_MODULE]}\n"),
+		parse("hostd", "capabilities: {chown: x}\nmachine: {capabilities: {CAP_SYS_MODULE: x}}\n"),
 	}
 
 	for machine, want := range map[bool]string{
@@ -243,7 +270,7 @@ func TestMachinesAndSharedKernels(t *testing.T) {
 		}
 	}
 
-	for _, wrong := range []string{"where: moon\n", "machine: {capability: [chown]}\n", "machine: {capabilities: [fly]}\n", "machine: {needs: [x]}\n", "machine: {after: [x]}\n"} {
+	for _, wrong := range []string{"where: moon\n", "machine: {capability: {chown: x}}\n", "machine: {capabilities: {fly: x}}\n", "machine: {needs: [x]}\n", "machine: {after: [x]}\n"} {
 		if _, err := manifest.Parse("x.yaml", []byte("name: x\ncommand: [/x]\n"+wrong)); err == nil || !strings.HasPrefix(err.Error(), "x.yaml:") {
 			t.Errorf("%q is accepted: %v", wrong, err)
 		}

@@ -13,7 +13,8 @@ import (
 func keys() []string {
 	return []string{
 		"name", "command", "needs", "user", "capabilities", "memory", "restart", "aliases", "listen", "conditions", "env", "stop",
-		"socket", "ready", "health", "hang", "kill", "delegate", "no_new_privs", "defines", "keep", "where", "machine",
+		"socket", "ready", "health", "hang", "kill", "delegate", "no_new_privs", "defines", "keep", "root", "owns", "adopts", "reads", "writes",
+		"where", "machine",
 	}
 }
 

@@ -137,8 +137,17 @@ func (r *Runner) askExec(ctx context.Context, spec manifest.Manifest, command []
 	asker.Command = command
 	ended := make(chan syscall.WaitStatus, 1)
 
+	box, err := r.rules(asker)
+	if err != nil {
+		return err
+	}
+
+	if box != nil {
+		defer box.Close()
+	}
+
 	pid, err := r.reaper.start(func() (int, error) {
-		return spawn(asker, environment(spec), []uintptr{null.Fd(), null.Fd(), null.Fd()}, cgroup)
+		return spawn(asker, environment(spec), []uintptr{null.Fd(), null.Fd(), null.Fd()}, cgroup, box)
 	}, func(status syscall.WaitStatus) { ended <- status })
 	if err != nil {
 		return err

@@ -20,10 +20,13 @@ import (
 type Runner struct {
 	reaper  *Reaper
 	cgroups *Cgroups
+	lock    Landlock
 	console io.Writer
 	runDir  string
 	logDir  string
 	root    string
+	// manifests are those of the image: units that daemons define own nothing.
+	manifests []manifest.Manifest
 
 	mu      sync.RWMutex
 	daemons map[string]*daemon
@@ -47,9 +50,11 @@ type daemon struct {
 type Options struct {
 	Reaper  *Reaper
 	Cgroups *Cgroups
+	// Landlock holds daemons to the files that their manifests list.
+	Landlock Landlock
 	// Console receives every line of every daemon, with its name in front.
 	Console io.Writer
-	// RunDir holds the sockets, LogDir the logs, Root is put before /proc.
+	// RunDir holds the sockets, LogDir the logs, Root is put before /proc and before the paths of manifests.
 	RunDir, LogDir, Root string
 }
 
@@ -57,8 +62,9 @@ type Options struct {
 // left out of Usable.
 func NewRunner(opts Options, manifests []manifest.Manifest) (*Runner, error) {
 	r := &Runner{
-		reaper: opts.Reaper, cgroups: opts.Cgroups, console: opts.Console, runDir: opts.RunDir, logDir: opts.LogDir, root: opts.Root,
-		daemons: map[string]*daemon{},
+		reaper: opts.Reaper, cgroups: opts.Cgroups, lock: opts.Landlock, console: opts.Console, runDir: opts.RunDir, logDir: opts.LogDir, root: opts.Root,
+		manifests: manifests,
+		daemons:   map[string]*daemon{},
 	}
 
 	if err := openRunDir(opts.RunDir); err != nil {
@@ -77,16 +83,9 @@ func NewRunner(opts Options, manifests []manifest.Manifest) (*Runner, error) {
 }
 
 // openRunDir makes the directory of sockets: everyone may pass through to a socket, whose own mode decides; only root may
-// look around. In started each daemon leaves a mark of its first start.
+// look around.
 func openRunDir(dir string) error {
-	started := filepath.Join(dir, "started")
-
-	err := errors.Join(os.MkdirAll(started, 0o755), os.Chmod(dir, 0o711), os.Chmod(started, 0o775))
-	if os.Getuid() == 0 {
-		err = errors.Join(err, os.Chown(started, 0, Group))
-	}
-
-	return err
+	return errors.Join(os.MkdirAll(dir, 0o711), os.Chmod(dir, 0o711))
 }
 
 // Open makes a unit's log and sockets; Start tries again what fails here.
@@ -170,12 +169,13 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 
 	d := r.daemon(service)
 
-	if err := os.Rename(r.socket(service)+withdrawn, r.socket(service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("put socket back: %w", err)
+	box, err := r.rules(spec)
+	if err := errors.Join(err, r.admit(service)); err != nil {
+		return 0, err
 	}
 
-	if err := os.Remove(r.socket(service) + dial.Stopped); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("let callers wait: %w", err)
+	if box != nil {
+		defer box.Close()
 	}
 
 	pipes, err := openPipes()
@@ -201,7 +201,7 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 
 	pid, err := r.reaper.start(
 		func() (int, error) {
-			pid, err := spawn(spec, env, files, cgroup)
+			pid, err := spawn(spec, env, files, cgroup, box)
 			d.setPID(pid)
 
 			return pid, err
@@ -223,6 +223,32 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 	}
 
 	return pid, nil
+}
+
+// admit lets callers find the daemon's socket and wait at it.
+func (r *Runner) admit(service string) error {
+	if err := os.Rename(r.socket(service)+withdrawn, r.socket(service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put socket back: %w", err)
+	}
+
+	if err := os.Remove(r.socket(service) + dial.Stopped); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("let callers wait: %w", err)
+	}
+
+	return nil
+}
+
+// rules makes what the daemon owns, and are what else it may open; nil when its manifest does not say.
+func (r *Runner) rules(m manifest.Manifest) (*os.File, error) {
+	if err := r.own(m); err != nil {
+		return nil, err
+	}
+
+	if !m.Confined() {
+		return nil, nil
+	}
+
+	return r.lock.box(m.Command[0], r.below(m.Reads), append(r.below(m.Writes), r.owned(m)...))
 }
 
 func (r *Runner) socket(service string) string { return filepath.Join(r.runDir, service+".sock") }

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -13,8 +14,9 @@ import (
 )
 
 // spawn makes the process. Its limits are set on a thread that makes nothing else and ends with its goroutine: the kernel
-// keeps no-new-privileges and the bounding set by thread, and a child starts with those of the thread that made it.
-func spawn(m manifest.Manifest, env []string, files []uintptr, cgroup *os.File) (int, error) {
+// keeps no-new-privileges, the bounding set and Landlock rules by thread, and a child starts with those of the thread that
+// made it. cgroup and box may be nil.
+func spawn(m manifest.Manifest, env []string, files []uintptr, cgroup, box *os.File) (int, error) {
 	type result struct {
 		err error
 		pid int
@@ -25,7 +27,7 @@ func spawn(m manifest.Manifest, env []string, files []uintptr, cgroup *os.File) 
 	go func() {
 		runtime.LockOSThread() // never unlocked
 
-		if err := confine(m); err != nil {
+		if err := errors.Join(confine(m), enter(box)); err != nil {
 			made <- result{err: err}
 
 			return
@@ -86,7 +88,7 @@ func attributes(m manifest.Manifest, cgroup *os.File) *syscall.SysProcAttr {
 
 	// Root gets its capabilities from the bounding set, others keep theirs over the exec only as ambient ones.
 	if m.User != 0 {
-		attr.AmbientCaps = m.CapabilityNumbers()
+		attr.AmbientCaps = available(m.CapabilityNumbers())
 	}
 
 	if cgroup != nil {
@@ -94,4 +96,13 @@ func attributes(m manifest.Manifest, cgroup *os.File) *syscall.SysProcAttr {
 	}
 
 	return attr
+}
+
+// available are the capabilities that init may hand on: a node in a sandbox has not all of them.
+func available(numbers []uintptr) []uintptr {
+	return slices.DeleteFunc(numbers, func(number uintptr) bool {
+		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, number, 0, 0, 0)
+
+		return err != nil || has != 1
+	})
 }

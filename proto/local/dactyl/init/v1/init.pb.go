@@ -793,6 +793,87 @@ func (*ForgetResponse) Descriptor() ([]byte, []int) {
 	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{11}
 }
 
+type MountedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the volume is mounted: /var.
+	Target        string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MountedRequest) Reset() {
+	*x = MountedRequest{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MountedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MountedRequest) ProtoMessage() {}
+
+func (x *MountedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MountedRequest.ProtoReflect.Descriptor instead.
+func (*MountedRequest) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *MountedRequest) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+type MountedResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MountedResponse) Reset() {
+	*x = MountedResponse{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MountedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MountedResponse) ProtoMessage() {}
+
+func (x *MountedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MountedResponse.ProtoReflect.Descriptor instead.
+func (*MountedResponse) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{13}
+}
+
 var File_local_dactyl_init_v1_init_proto protoreflect.FileDescriptor
 
 const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
@@ -855,13 +936,17 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\tRESTARTED\x10\x04\"#\n" +
 	"\rForgetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
-	"\x0eForgetResponse2\xfb\x03\n" +
+	"\x0eForgetResponse\"(\n" +
+	"\x0eMountedRequest\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\"\x11\n" +
+	"\x0fMountedResponse2\xdd\x04\n" +
 	"\vInitService\x12T\n" +
 	"\aPublish\x12\x1e.dactyl.init.v1.PublishRequest\x1a\x1f.dactyl.init.v1.PublishResponse\"\b\x8a\xb5\x18\x04init\x12h\n" +
 	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\x1f\x8a\xb5\x18\x04init\xa2\xb5\x18\aconfigd\xa2\xb5\x18\x05etcdd\x90\x02\x02\x12`\n" +
 	"\aRelease\x12\x1e.dactyl.init.v1.ReleaseRequest\x1a\x1f.dactyl.init.v1.ReleaseResponse\"\x14\x8a\xb5\x18\x04init\xa2\xb5\x18\x05diskd\x90\x02\x02\x12d\n" +
 	"\x06Define\x12\x1d.dactyl.init.v1.DefineRequest\x1a\x1e.dactyl.init.v1.DefineResponse\"\x1b\x8a\xb5\x18\x04init\xa2\xb5\x18\x04extd\xa2\xb5\x18\x04podd\x90\x02\x02\x12d\n" +
-	"\x06Forget\x12\x1d.dactyl.init.v1.ForgetRequest\x1a\x1e.dactyl.init.v1.ForgetResponse\"\x1b\x8a\xb5\x18\x04init\xa2\xb5\x18\x04extd\xa2\xb5\x18\x04podd\x90\x02\x02B?Z=github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1;initv1b\x06proto3"
+	"\x06Forget\x12\x1d.dactyl.init.v1.ForgetRequest\x1a\x1e.dactyl.init.v1.ForgetResponse\"\x1b\x8a\xb5\x18\x04init\xa2\xb5\x18\x04extd\xa2\xb5\x18\x04podd\x90\x02\x02\x12`\n" +
+	"\aMounted\x12\x1e.dactyl.init.v1.MountedRequest\x1a\x1f.dactyl.init.v1.MountedResponse\"\x14\x8a\xb5\x18\x04init\xa2\xb5\x18\x05diskd\x90\x02\x02B?Z=github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1;initv1b\x06proto3"
 
 var (
 	file_local_dactyl_init_v1_init_proto_rawDescOnce sync.Once
@@ -876,7 +961,7 @@ func file_local_dactyl_init_v1_init_proto_rawDescGZIP() []byte {
 }
 
 var file_local_dactyl_init_v1_init_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_local_dactyl_init_v1_init_proto_goTypes = []any{
 	(DefineResponse_Outcome)(0), // 0: dactyl.init.v1.DefineResponse.Outcome
 	(*PublishRequest)(nil),      // 1: dactyl.init.v1.PublishRequest
@@ -891,13 +976,15 @@ var file_local_dactyl_init_v1_init_proto_goTypes = []any{
 	(*DefineResponse)(nil),      // 10: dactyl.init.v1.DefineResponse
 	(*ForgetRequest)(nil),       // 11: dactyl.init.v1.ForgetRequest
 	(*ForgetResponse)(nil),      // 12: dactyl.init.v1.ForgetResponse
-	nil,                         // 13: dactyl.init.v1.Unit.EnvEntry
-	(*anypb.Any)(nil),           // 14: google.protobuf.Any
+	(*MountedRequest)(nil),      // 13: dactyl.init.v1.MountedRequest
+	(*MountedResponse)(nil),     // 14: dactyl.init.v1.MountedResponse
+	nil,                         // 15: dactyl.init.v1.Unit.EnvEntry
+	(*anypb.Any)(nil),           // 16: google.protobuf.Any
 }
 var file_local_dactyl_init_v1_init_proto_depIdxs = []int32{
-	14, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
+	16, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
 	8,  // 1: dactyl.init.v1.DefineRequest.unit:type_name -> dactyl.init.v1.Unit
-	13, // 2: dactyl.init.v1.Unit.env:type_name -> dactyl.init.v1.Unit.EnvEntry
+	15, // 2: dactyl.init.v1.Unit.env:type_name -> dactyl.init.v1.Unit.EnvEntry
 	9,  // 3: dactyl.init.v1.Unit.ready:type_name -> dactyl.init.v1.Probe
 	9,  // 4: dactyl.init.v1.Unit.health:type_name -> dactyl.init.v1.Probe
 	0,  // 5: dactyl.init.v1.DefineResponse.outcome:type_name -> dactyl.init.v1.DefineResponse.Outcome
@@ -906,13 +993,15 @@ var file_local_dactyl_init_v1_init_proto_depIdxs = []int32{
 	5,  // 8: dactyl.init.v1.InitService.Release:input_type -> dactyl.init.v1.ReleaseRequest
 	7,  // 9: dactyl.init.v1.InitService.Define:input_type -> dactyl.init.v1.DefineRequest
 	11, // 10: dactyl.init.v1.InitService.Forget:input_type -> dactyl.init.v1.ForgetRequest
-	2,  // 11: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
-	4,  // 12: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
-	6,  // 13: dactyl.init.v1.InitService.Release:output_type -> dactyl.init.v1.ReleaseResponse
-	10, // 14: dactyl.init.v1.InitService.Define:output_type -> dactyl.init.v1.DefineResponse
-	12, // 15: dactyl.init.v1.InitService.Forget:output_type -> dactyl.init.v1.ForgetResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
+	13, // 11: dactyl.init.v1.InitService.Mounted:input_type -> dactyl.init.v1.MountedRequest
+	2,  // 12: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
+	4,  // 13: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
+	6,  // 14: dactyl.init.v1.InitService.Release:output_type -> dactyl.init.v1.ReleaseResponse
+	10, // 15: dactyl.init.v1.InitService.Define:output_type -> dactyl.init.v1.DefineResponse
+	12, // 16: dactyl.init.v1.InitService.Forget:output_type -> dactyl.init.v1.ForgetResponse
+	14, // 17: dactyl.init.v1.InitService.Mounted:output_type -> dactyl.init.v1.MountedResponse
+	12, // [12:18] is the sub-list for method output_type
+	6,  // [6:12] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -930,7 +1019,7 @@ func file_local_dactyl_init_v1_init_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_dactyl_init_v1_init_proto_rawDesc), len(file_local_dactyl_init_v1_init_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

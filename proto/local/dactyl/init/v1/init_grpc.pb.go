@@ -26,6 +26,7 @@ const (
 	InitService_Release_FullMethodName = "/dactyl.init.v1.InitService/Release"
 	InitService_Define_FullMethodName  = "/dactyl.init.v1.InitService/Define"
 	InitService_Forget_FullMethodName  = "/dactyl.init.v1.InitService/Forget"
+	InitService_Mounted_FullMethodName = "/dactyl.init.v1.InitService/Mounted"
 )
 
 // InitServiceClient is the client API for InitService service.
@@ -49,6 +50,8 @@ type InitServiceClient interface {
 	// Forget ends one of the caller's units and removes it, its log and what is kept of it. It answers before the unit has
 	// ended. NotFound: there is no such unit.
 	Forget(ctx context.Context, in *ForgetRequest, opts ...grpc.CallOption) (*ForgetResponse, error)
+	// Mounted has init make the directories that daemons own on a volume: diskd asks before it tells anybody of the volume.
+	Mounted(ctx context.Context, in *MountedRequest, opts ...grpc.CallOption) (*MountedResponse, error)
 }
 
 type initServiceClient struct {
@@ -109,6 +112,16 @@ func (c *initServiceClient) Forget(ctx context.Context, in *ForgetRequest, opts 
 	return out, nil
 }
 
+func (c *initServiceClient) Mounted(ctx context.Context, in *MountedRequest, opts ...grpc.CallOption) (*MountedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MountedResponse)
+	err := c.cc.Invoke(ctx, InitService_Mounted_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InitServiceServer is the server API for InitService service.
 // All implementations must embed UnimplementedInitServiceServer
 // for forward compatibility.
@@ -130,6 +143,8 @@ type InitServiceServer interface {
 	// Forget ends one of the caller's units and removes it, its log and what is kept of it. It answers before the unit has
 	// ended. NotFound: there is no such unit.
 	Forget(context.Context, *ForgetRequest) (*ForgetResponse, error)
+	// Mounted has init make the directories that daemons own on a volume: diskd asks before it tells anybody of the volume.
+	Mounted(context.Context, *MountedRequest) (*MountedResponse, error)
 	mustEmbedUnimplementedInitServiceServer()
 }
 
@@ -154,6 +169,9 @@ func (UnimplementedInitServiceServer) Define(context.Context, *DefineRequest) (*
 }
 func (UnimplementedInitServiceServer) Forget(context.Context, *ForgetRequest) (*ForgetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
+}
+func (UnimplementedInitServiceServer) Mounted(context.Context, *MountedRequest) (*MountedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Mounted not implemented")
 }
 func (UnimplementedInitServiceServer) mustEmbedUnimplementedInitServiceServer() {}
 func (UnimplementedInitServiceServer) testEmbeddedByValue()                     {}
@@ -266,6 +284,24 @@ func _InitService_Forget_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InitService_Mounted_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MountedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InitServiceServer).Mounted(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InitService_Mounted_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InitServiceServer).Mounted(ctx, req.(*MountedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InitService_ServiceDesc is the grpc.ServiceDesc for InitService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -292,6 +328,10 @@ var InitService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Forget",
 			Handler:    _InitService_Forget_Handler,
+		},
+		{
+			MethodName: "Mounted",
+			Handler:    _InitService_Mounted_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
