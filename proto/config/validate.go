@@ -62,7 +62,7 @@ func (v *validator) redacted() {
 		return
 	}
 
-	docs, _ := tree.Parse(v.config.raw) //nolint:errcheck // it parsed at load
+	docs, _ := tree.Parse(v.config.raw) // it parsed at load
 
 	for i, doc := range docs {
 		schema, _ := SchemaOf(KindOf(doc))
@@ -92,7 +92,7 @@ func (v *validator) enter(number int, kind string) { v.number, v.kind = number, 
 
 func (v *validator) problem(path *tree.Path, message, hint string) *Problem {
 	if v.docs == nil {
-		v.docs, _ = tree.Parse(v.config.raw) //nolint:errcheck // it parsed at load
+		v.docs, _ = tree.Parse(v.config.raw) // it parsed at load
 	}
 
 	line := 0

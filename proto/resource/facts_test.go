@@ -64,7 +64,7 @@ func lines(t *testing.T, file string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck
+	defer f.Close()
 	var out []string
 	for s := bufio.NewScanner(f); s.Scan(); {
 		out = append(out, s.Text())

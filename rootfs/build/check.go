@@ -94,7 +94,7 @@ func (b *builder) sizes(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir) // a temporary directory
 
 	fmt.Fprintf(w, "| part (%s) | files | bytes | packed |\n| --- | --- | --- | --- |\n", b.arch)
 
@@ -140,7 +140,7 @@ func line(w io.Writer, part string, t *tree.Tree, packed string) error {
 			return err
 		}
 
-		content.Close() //nolint:errcheck,gosec // only read
+		content.Close()
 
 		files++
 		bytes += size

@@ -52,7 +52,7 @@ func (o *options) checkSwap(name, file string) error {
 	if err != nil {
 		return fmt.Errorf("%s is no program for Linux; build it with: %s", file, o.advice(name, file))
 	}
-	defer program.Close() //nolint:errcheck // only read
+	defer program.Close() // only read
 
 	if want := machines[o.arch]; program.Machine != want {
 		return fmt.Errorf("%s is for %s, the image for %s; build it with: %s", file, program.Machine, want, o.advice(name, file))

@@ -15,7 +15,7 @@ const patience = 10 * time.Second
 
 // giveUp says what went wrong and reboots as panic= has it: after so many seconds, at once when negative, never when 0.
 func giveUp(err error) {
-	line, _ := os.ReadFile("/proc/cmdline") //nolint:errcheck // without it the default holds
+	line, _ := os.ReadFile("/proc/cmdline") // without it the default holds
 	wait, reboots := afterPanic(string(line))
 
 	say(fmt.Sprintf("stage1: %v", err))
@@ -51,9 +51,9 @@ func say(line string) {
 
 		return
 	}
-	defer log.Close() //nolint:errcheck // nobody is left to tell
+	defer log.Close() // nobody is left to tell
 
-	fmt.Fprintf(log, "<3>%s\n", line) //nolint:errcheck // nobody is left to tell
+	fmt.Fprintf(log, "<3>%s\n", line) // nobody is left to tell
 }
 
 // afterPanic reads panic= from the kernel's command line; the last one counts.

@@ -37,7 +37,7 @@ func mountImage(image, place string) error {
 	if err != nil {
 		return err
 	}
-	defer device.Close() //nolint:errcheck // the mount holds it from here on
+	defer device.Close() // the mount holds it from here on
 
 	if err = unix.Mount(device.Name(), place, "squashfs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
 		return fmt.Errorf("mount %s from %s to %s: %w", image, device.Name(), place, err)
@@ -52,13 +52,13 @@ func attach(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // the loop device holds it from here on
+	defer file.Close() // the loop device holds it from here on
 
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer control.Close() //nolint:errcheck // only asked
+	defer control.Close() // only asked
 
 	number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 	if err != nil {
@@ -75,7 +75,7 @@ func attach(path string) (*os.File, error) {
 	copy(config.Info.File_name[:], path)
 
 	if err = unix.IoctlLoopConfigure(int(device.Fd()), &config); err != nil {
-		device.Close() //nolint:errcheck,gosec // the first error counts
+		device.Close()
 
 		return nil, fmt.Errorf("attach %s to %s: %w", path, device.Name(), err)
 	}

@@ -104,7 +104,6 @@ type machineUnderTest struct {
 	cmd  *exec.Cmd
 	root string
 	exit chan error
-	pid  int
 }
 
 // fake writes a manifest whose daemon is this test binary.

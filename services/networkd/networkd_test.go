@@ -63,7 +63,7 @@ func TestReadmeAlone(t *testing.T) {
 	t.Cleanup(func() {
 		// Only what a failed run left.
 		if exec.Command("ip", "netns", "pids", "networkd-alone").Run() == nil {
-			exec.Command("ip", "netns", "del", "networkd-alone").Run()
+			_ = exec.Command("ip", "netns", "del", "networkd-alone").Run()
 		}
 	})
 
@@ -164,9 +164,9 @@ func watch(t *testing.T, ns *kittest.NS) *ipMonitor {
 	}()
 
 	t.Cleanup(func() {
-		cmd.Process.Kill()
+		_ = cmd.Process.Kill()
 		<-done
-		cmd.Wait()
+		_ = cmd.Wait()
 	})
 
 	// It listens when it tells of a change made for that.
@@ -434,7 +434,7 @@ func send(t *testing.T, to string, packets int) {
 	defer conn.Close()
 
 	for range packets {
-		conn.Write([]byte("hello")) // an ICMP error of the one before may come back
+		_, _ = conn.Write([]byte("hello")) // an ICMP error of the one before may come back
 	}
 }
 

@@ -121,7 +121,7 @@ func (a *app) peek(ctx context.Context, use func(context.Context, *client.Client
 	if err != nil {
 		return
 	}
-	defer c.Close() //nolint:errcheck
+	defer c.Close()
 	ctx, cancel := context.WithTimeout(c.ToNode(ctx, c.Targets()[0]), patience)
 	defer cancel()
 	use(ctx, c)

@@ -133,7 +133,7 @@ func tlsServer(t *testing.T, ca pki.Pair, now time.Time) string {
 		Certificates: []tls.Certificate{must(tls.X509KeyPair(pair.Crt, pair.Key))(t)}, ClientCAs: pool,
 		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
 	}))(t)
-	t.Cleanup(func() { l.Close() }) //nolint:errcheck
+	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -144,7 +144,7 @@ func tlsServer(t *testing.T, ca pki.Pair, now time.Time) string {
 				// A failed handshake sends its alert; there is nothing behind a good one.
 				_ = conn.(*tls.Conn).Handshake()
 				time.Sleep(50 * time.Millisecond) // let the alert be read before the reset
-				conn.Close()                      //nolint:errcheck
+				conn.Close()
 			}()
 		}
 	}()

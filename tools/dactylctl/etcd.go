@@ -246,7 +246,7 @@ func uploadSnapshot(ctx context.Context, c *client.Client, path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck
+	defer f.Close()
 	stream, err := c.Machine.EtcdRecover(ctx)
 	if err != nil {
 		return err

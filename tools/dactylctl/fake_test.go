@@ -271,7 +271,7 @@ func start(t *testing.T, f *fake) {
 	machine.RegisterMachineServiceServer(s, f)
 	storage.RegisterStorageServiceServer(s, f)
 	cosiapi.RegisterStateServer(s, server.NewState(states(t)))
-	go s.Serve(l) //nolint:errcheck
+	go s.Serve(l) //nolint:errcheck // it ends with the test
 	t.Cleanup(s.Stop)
 	file := &clientconfig.Config{Context: "test", Contexts: map[string]*clientconfig.Context{
 		"test": clientconfig.NewContext([]string{l.Addr().String()}, ca.Crt, admin.Crt, admin.Key),

@@ -109,7 +109,7 @@ func (a *app) backOrEmptyAfter(ctx context.Context, c *client.Client, node, befo
 	if err != nil {
 		return doing, false
 	}
-	defer stranger.Close() //nolint:errcheck
+	defer stranger.Close()
 	// It forwards nothing, not even to itself.
 	if stage, _ := machineStage(metadata.NewOutgoingContext(ctx, nil), stranger); stage != "maintenance" {
 		return doing, false

@@ -64,7 +64,7 @@ func (a *app) connect(cmd *cobra.Command, use func(context.Context, *client.Clie
 	if err != nil {
 		return client.Explain(err, a.options.Endpoints)
 	}
-	defer c.Close() //nolint:errcheck
+	defer c.Close()
 
 	return explain(use(cmd.Context(), c), a.where(c))
 }

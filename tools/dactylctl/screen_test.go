@@ -41,7 +41,7 @@ func terminal(t *testing.T, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer master.Close() //nolint:errcheck
+	defer master.Close()
 
 	fd := int(master.Fd())
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
@@ -64,7 +64,7 @@ func terminal(t *testing.T, args ...string) string {
 	}()
 
 	run(args, strings.NewReader(""), screen, screen)
-	screen.Close() //nolint:errcheck
+	screen.Close()
 
 	return strings.ReplaceAll(<-shown, "\r\n", "\n")
 }

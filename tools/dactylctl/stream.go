@@ -129,7 +129,7 @@ func extract(r io.Reader, into string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck
+	defer root.Close()
 	for archive := tar.NewReader(zipped); ; {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {

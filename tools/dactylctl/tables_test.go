@@ -123,9 +123,9 @@ func TestLaterRowsKeepTheWidths(t *testing.T) {
 	var out strings.Builder
 	tab := newTable(&out, "NODE", "NAME", "X")
 	tab.row("10.0.0.1", "a", "1")
-	tab.flush() //nolint:errcheck
+	tab.flush()
 	tab.row("n", "b", "2")
-	tab.flush() //nolint:errcheck
+	tab.flush()
 	if want := "NODE       NAME   X\n10.0.0.1   a      1\nn          b      2\n"; out.String() != want {
 		t.Errorf("%s, want %s", out.String(), want)
 	}
@@ -157,8 +157,8 @@ func TestExtractStaysInside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.Close() //nolint:errcheck
-	z.Close() //nolint:errcheck
+	w.Close()
+	z.Close()
 	parent := t.TempDir()
 	into := filepath.Join(parent, "into")
 	if err := extract(&packed, into); err != nil {

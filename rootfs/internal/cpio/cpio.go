@@ -71,7 +71,7 @@ func (a *archive) file(e tree.Entry) error {
 	if err != nil {
 		return err
 	}
-	defer content.Close() //nolint:errcheck // only read
+	defer content.Close() // only read
 
 	if size > 0xffffffff {
 		return fmt.Errorf("%d bytes are more than a cpio archive can say", size)

@@ -120,7 +120,7 @@ func verify(file, want string) error {
 	if err != nil {
 		return err
 	}
-	defer content.Close() //nolint:errcheck // only read
+	defer content.Close() // only read
 
 	sum := sha256.New()
 	if _, err = io.Copy(sum, content); err != nil {

@@ -29,7 +29,7 @@ func Pack(ctx context.Context, t *tree.Tree, output string, epoch int64, packing
 	if err != nil {
 		return false, err
 	}
-	defer lock.Close() //nolint:errcheck // closing gives the lock back
+	defer lock.Close() // closing gives the lock back
 
 	if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return false, fmt.Errorf("lock %s: %w", output, err)
@@ -93,7 +93,7 @@ func addContent(sum hash.Hash, e tree.Entry) error {
 	if err != nil {
 		return err
 	}
-	defer content.Close() //nolint:errcheck // only read
+	defer content.Close() // only read
 
 	fmt.Fprintln(sum, size)
 	_, err = io.Copy(sum, content)

@@ -21,7 +21,7 @@ func Initramfs(ctx context.Context, early *tree.Tree, images map[string]string, 
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // closed below; this is for the ways out before
+	defer file.Close() // closed below; this is for the ways out before
 
 	if err = compress(ctx, file, early, epoch); err != nil {
 		return fmt.Errorf("compress the initramfs: %w", err)

@@ -135,7 +135,7 @@ func addFile(archive *tar.Writer, header *tar.Header, e tree.Entry) error {
 	if err != nil {
 		return err
 	}
-	defer content.Close() //nolint:errcheck // only read
+	defer content.Close() // only read
 
 	header.Typeflag, header.Size = tar.TypeReg, size
 

@@ -69,7 +69,7 @@ func read(path string) (Module, error) {
 	if err != nil {
 		return Module{}, err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close() // only read
 
 	section := file.Section(".modinfo")
 	if section == nil {

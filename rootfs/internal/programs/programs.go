@@ -135,7 +135,7 @@ func (p Program) Key(ctx context.Context, arch string) (string, error) {
 	}
 
 	if p.CGO {
-		triple, _ := Triple(arch) //nolint:errcheck // options checked it
+		triple, _ := Triple(arch) // options checked it
 
 		version, err := exec.CommandContext(ctx, compiler(arch, triple), "--version").Output()
 		if err != nil {

@@ -60,7 +60,7 @@ func (e Entry) kind() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer content.Close() //nolint:errcheck // only read
+	defer content.Close() // only read
 
 	var head [18]byte
 

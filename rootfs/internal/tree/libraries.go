@@ -49,7 +49,7 @@ func (e Entry) wants() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer content.Close() //nolint:errcheck // only read
+	defer content.Close() // only read
 
 	at, ok := content.(io.ReaderAt)
 	if !ok {

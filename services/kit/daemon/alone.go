@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -100,7 +101,7 @@ func machineTypeOf(data []byte) (string, error) {
 		}
 
 		switch err := decoder.Decode(&doc); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return "", nil
 		case err != nil:
 			return "", err

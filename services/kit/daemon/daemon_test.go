@@ -205,7 +205,6 @@ func TestWhoMayReadWhat(t *testing.T) {
 			}
 		})
 	}
-
 }
 
 // TestWhoMayWriteWhat: the owner and a type's writers; outside nobody, whatever the role.

@@ -65,7 +65,7 @@ func trimMemory(ctx context.Context) {
 		// Most of what was allocated since the last time is garbage, whether collected yet or not.
 		allocated := samples[1].Value.Uint64()
 		if samples[0].Value.Uint64()+allocated-last >= trimFrom {
-			_ = footprint.Release() //nolint:errcheck // an economy: without it the daemon is only larger
+			_ = footprint.Release() // an economy: without it the daemon is only larger
 		}
 
 		last = allocated

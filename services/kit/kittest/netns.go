@@ -27,7 +27,7 @@ func NetNS(t testing.TB) *NS {
 	RequireRoot(t)
 
 	random := make([]byte, 4)
-	rand.Read(random) //nolint:errcheck // never fails
+	rand.Read(random) // never fails
 
 	ns := &NS{t: t, Name: "kittest-" + hex.EncodeToString(random)}
 	ns.Path = filepath.Join("/run/netns", ns.Name)

@@ -198,7 +198,7 @@ func (c *contents) await(ctx context.Context, typ resource.Type) error {
 	defer timer.Stop()
 
 	for over := false; ; {
-		err, changed := c.look(typ, over)
+		changed, err := c.look(typ, over)
 		if changed == nil {
 			return err
 		}
@@ -214,7 +214,7 @@ func (c *contents) await(ctx context.Context, typ resource.Type) error {
 }
 
 // look gives a reader its answer, or what to wait for.
-func (c *contents) look(typ resource.Type, over bool) (error, <-chan struct{}) {
+func (c *contents) look(typ resource.Type, over bool) (<-chan struct{}, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
@@ -224,8 +224,8 @@ func (c *contents) look(typ resource.Type, over bool) (error, <-chan struct{}) {
 	case over || dial.IsStopped(c.err):
 		c.refused = true
 
-		return &UnknownError{Type: typ, Err: c.err}, nil
+		return nil, &UnknownError{Type: typ, Err: c.err}
 	default:
-		return nil, c.changed
+		return c.changed, nil
 	}
 }

@@ -213,5 +213,4 @@ func TestReadsOfAnOwnerThatIsNotHere(t *testing.T) {
 			t.Errorf("%s: get %v", name, err)
 		}
 	}
-
 }

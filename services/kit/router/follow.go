@@ -167,7 +167,7 @@ func permanent(err error) bool {
 		return false
 	}
 
-	switch status.Code(err) { //nolint:exhaustive
+	switch status.Code(err) { // the others are failures
 	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.Unimplemented:
 		return true
 	default:

@@ -63,7 +63,7 @@ func TestTargets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close() //nolint:errcheck
+			defer c.Close()
 			if !slices.Equal(c.Endpoints, test.endpoints) || !slices.Equal(c.Nodes, test.nodes) || !slices.Equal(c.Targets(), test.targets) {
 				t.Errorf("endpoints %v, nodes %v, targets %v", c.Endpoints, c.Nodes, c.Targets())
 			}

@@ -121,7 +121,7 @@ func (m *Machine) powerOnVM(r *record, power <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	defer monitor.Close() //nolint:errcheck // gone with the process
+	defer monitor.Close() // gone with the process
 
 	if err := m.addTap(); err != nil {
 		return err

@@ -159,7 +159,7 @@ func with(m *Machine, use func(*client.Client) error) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // nothing was written
+	defer c.Close() // nothing was written
 
 	return use(c)
 }
@@ -286,7 +286,7 @@ func inMaintenance(ctx context.Context, m *Machine) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // nothing was written
+	defer c.Close() // nothing was written
 
 	_, err = c.Machine.Version(ctx, &emptypb.Empty{})
 
@@ -308,7 +308,7 @@ func applyConfig(ctx context.Context, m *Machine) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // the answer tells
+	defer c.Close() // the answer tells
 
 	_, err = c.Machine.ApplyConfiguration(ctx, &machine.ApplyConfigurationRequest{Data: data, Mode: machine.ApplyConfigurationRequest_AUTO})
 

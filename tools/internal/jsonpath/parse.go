@@ -32,7 +32,7 @@ func parseSteps(s string) ([]step, error) {
 			var name string
 			name, s = word(s[2:])
 			if name == "" {
-				return nil, errors.New("a name must follow ..")
+				return nil, errors.New("a name must follow the two dots")
 			}
 			next = descend(name)
 		case s[0] == '.':

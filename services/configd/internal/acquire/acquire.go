@@ -143,7 +143,7 @@ func (f Finder) download(ctx context.Context, template string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("download: %w", urls.Clean(err))
 	}
-	defer response.Body.Close() //nolint:errcheck // only read
+	defer response.Body.Close() // only read
 
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("download %s: the server says %s", urls.Public(location), response.Status)

@@ -16,7 +16,7 @@ func ReadFile(dir, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close() //nolint:errcheck // only read
+	defer root.Close() // only read
 
 	// Looked at first: opening a pipe would wait for its other end.
 	info, err := root.Stat(name)
@@ -32,7 +32,7 @@ func ReadFile(dir, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 
 	return read(f)
 }

@@ -157,7 +157,7 @@ func (h *harness) mustSet(key uint8, value string) {
 }
 
 func (h *harness) file(name string) string {
-	data, _ := os.ReadFile(filepath.Join(h.dir, name)) //nolint:errcheck // "" when it is not there
+	data, _ := os.ReadFile(filepath.Join(h.dir, name)) // "" when it is not there
 
 	return string(data)
 }

@@ -197,7 +197,7 @@ func (s *System) ReadMeta(path string) ([]byte, error) {
 		return nil, err
 	}
 
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 
 	return readAt(f, 0, meta.Size)
 }
@@ -231,7 +231,7 @@ func (s *System) writeMeta(path string, data []byte) (err error) {
 		return fmt.Errorf("read META: %w", err)
 	}
 
-	next, generation, _ := meta.Decode(data) //nolint:errcheck // it was decoded, or made, before
+	next, generation, _ := meta.Decode(data) // it was decoded, or made, before
 	if _, held, err := meta.Decode(current); err == nil && (held > generation || held == generation && !equal(next, current)) {
 		return fmt.Errorf("%w: %d, given %d", ErrOlder, held, generation)
 	}

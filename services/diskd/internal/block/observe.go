@@ -101,7 +101,7 @@ func (s *System) look(d *disk.Disk, mounts map[string]mountinfo.Mount) error {
 		return err
 	}
 
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 
 	d.Mount = mounts[devno(d.Major, d.Minor)].Target
 
@@ -182,7 +182,7 @@ func (s *System) lookAtParts(d *disk.Disk, table *gpt.Table, mounts map[string]m
 			Wipe: entry.Flags&wipeFlag != 0,
 		}
 		p.Name = filepath.Base(p.Path)
-		p.Growth, _ = table.AvailablePartitionGrowth(i) //nolint:errcheck // the index is within the table
+		p.Growth, _ = table.AvailablePartitionGrowth(i) // the index is within the table
 		p.Major, p.Minor = s.devno(p.Name)
 		p.Mount = mounts[devno(p.Major, p.Minor)].Target
 
@@ -208,7 +208,7 @@ func (s *System) lookInside(p *disk.Part) error {
 		return err
 	}
 
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 
 	if p.Label == volume.Meta {
 		p.FS.Type, err = metaContent(f)

@@ -28,7 +28,7 @@ func probe(f *os.File) (*blkid.Info, error) {
 		return nil, err
 	}
 
-	defer padded.Close() //nolint:errcheck // it is memory
+	defer padded.Close() // it is memory
 
 	return blkid.Probe(padded, blkid.WithSkipLocking(true))
 }
@@ -48,7 +48,7 @@ func pad(f *os.File, size int64) (*os.File, error) {
 	}
 
 	if err != nil {
-		padded.Close() //nolint:errcheck // nothing is kept
+		padded.Close() // nothing is kept
 
 		return nil, fmt.Errorf("pad %s: %w", f.Name(), err)
 	}

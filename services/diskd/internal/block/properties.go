@@ -24,7 +24,7 @@ func (s *System) properties(name string) disk.Disk {
 		return ""
 	}
 	number := func(p string) uint64 {
-		n, _ := strconv.ParseUint(first(p), 10, 64) //nolint:errcheck // 0 when it is not there
+		n, _ := strconv.ParseUint(first(p), 10, 64) // 0 when it is not there
 
 		return n
 	}

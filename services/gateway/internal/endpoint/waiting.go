@@ -77,7 +77,7 @@ func (w *waiting) enter(conn *waitingConn) {
 }
 
 func (w *waiting) displace(index int) {
-	_ = w.conns[index].TCPConn.Close() //nolint:errcheck // its handshake ends with it
+	_ = w.conns[index].TCPConn.Close() // its handshake ends with it
 	w.conns = slices.Delete(w.conns, index, index+1)
 }
 

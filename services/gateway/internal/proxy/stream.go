@@ -135,7 +135,7 @@ func (c *call) interleave(ctx context.Context, request *raw.Frame) error {
 				return send(message)
 			})
 			if err != nil && ctx.Err() == nil {
-				_ = send(raw.FromBytes(wire.Failure(target, err))) //nolint:errcheck // kept in failed
+				_ = send(raw.FromBytes(wire.Failure(target, err))) // kept in failed
 			}
 		})
 	}

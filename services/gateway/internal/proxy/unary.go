@@ -118,7 +118,7 @@ func (c *call) part(ctx context.Context, target string, request *raw.Frame) []by
 		return wire.Element(wire.Failure(target, status.Error(codes.Internal, fmt.Sprintf("answer of %s: %v", target, err))))
 	}
 
-	part, _ := wire.AppendStamped(make([]byte, 0, length), data, stamp) //nolint:errcheck // the length was taken
+	part, _ := wire.AppendStamped(make([]byte, 0, length), data, stamp) // the length was taken
 
 	return part
 }

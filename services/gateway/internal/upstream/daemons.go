@@ -75,7 +75,7 @@ func (d *Daemons) Close() {
 	defer d.mu.Unlock()
 
 	for _, conn := range d.conns {
-		_ = conn.cc.Close() //nolint:errcheck // the process ends
+		_ = conn.cc.Close() // the process ends
 	}
 
 	clear(d.conns)

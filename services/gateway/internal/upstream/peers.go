@@ -178,7 +178,7 @@ func (p *Peers) drop(host string, conn *pooled) {
 	conn.dropped = true
 
 	if conn.users == 0 {
-		_ = conn.cc.Close() //nolint:errcheck // nobody uses it
+		_ = conn.cc.Close() // nobody uses it
 	}
 }
 
@@ -214,7 +214,7 @@ func (p *Peers) Close() {
 	defer p.mu.Unlock()
 
 	for _, conn := range p.conns {
-		_ = conn.cc.Close() //nolint:errcheck // the process ends
+		_ = conn.cc.Close() // the process ends
 	}
 
 	clear(p.conns)

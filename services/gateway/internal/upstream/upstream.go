@@ -81,7 +81,7 @@ func (c *Conn) Stream(
 
 		// A failed send says only io.EOF; the receive tells why.
 		if stream.SendMsg(first) == nil {
-			_ = stream.CloseSend() //nolint:errcheck // same
+			_ = stream.CloseSend() // same
 		}
 
 		message = new(raw.Frame)
@@ -90,7 +90,7 @@ func (c *Conn) Stream(
 		}
 
 		message = nil
-		header, _ := stream.Header() //nolint:errcheck // the receive has told
+		header, _ := stream.Header() // the receive has told
 
 		return lost(err, header, stream.Trailer()), err
 	})

@@ -258,7 +258,7 @@ const withdrawn = ".withdrawn"
 
 // Withdraw moves a daemon's socket out of the way, open as it is, until the daemon is started.
 func (r *Runner) Withdraw(service string) {
-	_ = os.Rename(r.socket(service), r.socket(service)+withdrawn) //nolint:errcheck // there was none
+	_ = os.Rename(r.socket(service), r.socket(service)+withdrawn) // there was none
 }
 
 // MarkStopped tells callers that a daemon does not come back by itself, until it is started.

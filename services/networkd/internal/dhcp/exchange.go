@@ -57,7 +57,7 @@ func (Wire) Acquire(ctx context.Context, link string) (*Lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", link, err)
 	}
-	defer client.Close() //nolint:errcheck // nothing is kept in it
+	defer client.Close() // nothing is kept in it
 
 	start := Now()
 
@@ -109,7 +109,7 @@ func negotiate(ctx context.Context, lease *Lease, request *dhcpv4.DHCPv4, broadc
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close() //nolint:errcheck // nothing is kept in it
+	defer client.Close() // nothing is kept in it
 
 	start := Now()
 

@@ -36,7 +36,7 @@ func Subscribe() (*Monitor, error) {
 
 // Run delivers until ctx ends; it closes the subscription.
 func (m *Monitor) Run(ctx context.Context, changed func()) error {
-	stop := context.AfterFunc(ctx, func() { m.nl.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = m.nl.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	defer m.nl.Close()
 
@@ -68,18 +68,18 @@ func (m *Monitor) drain(ctx context.Context) {
 	end := time.Now().Add(settleMax)
 
 	for ctx.Err() == nil && time.Now().Before(end) {
-		m.nl.SetReadDeadline(time.Now().Add(settle))
+		_ = m.nl.SetReadDeadline(time.Now().Add(settle))
 
 		if _, err := m.nl.Receive(); err != nil && !isOverrun(err) {
 			break
 		}
 	}
 
-	m.nl.SetReadDeadline(time.Time{})
+	_ = m.nl.SetReadDeadline(time.Time{})
 
 	// The end of ctx may have set its deadline just before it was cleared.
 	if ctx.Err() != nil {
-		m.nl.SetReadDeadline(time.Unix(1, 0))
+		_ = m.nl.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 

@@ -12,8 +12,10 @@ const (
 	StepLimit = 128 * time.Millisecond
 	// EpochLimit is the step after which earlier time stamps are not comparable with later ones.
 	EpochLimit = 15 * time.Minute
-	// MinPoll and MaxPoll bound the time between two measurements.
-	MinPoll, MaxPoll = 32 * time.Second, 1024 * time.Second
+	// MinPoll is the shortest time between two measurements.
+	MinPoll = 32 * time.Second
+	// MaxPoll is the longest.
+	MaxPoll = 1024 * time.Second
 	// firstRetry is the wait after the first failure before the clock was ever right; it doubles up to MinPoll.
 	firstRetry = time.Second
 	// calm and restless are the offsets below and above which the poll interval is doubled and halved.

@@ -42,7 +42,6 @@ func (s *Security) Serve(ctx context.Context, listener net.Listener) error {
 		grpc.MaxConcurrentStreams(maxPerWorker),
 		grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTime}),
-		grpc.SharedWriteBuffer(true),
 	)
 	securityapi.RegisterSecurityServiceServer(server, s)
 

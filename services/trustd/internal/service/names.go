@@ -195,7 +195,7 @@ func endpointHosts(ctx context.Context, endpoint string) []string {
 	ctx, cancel := context.WithTimeout(ctx, askLimit/4)
 	defer cancel()
 
-	addresses, _ := net.DefaultResolver.LookupHost(ctx, endpoint) //nolint:errcheck // the name is refused in any case
+	addresses, _ := net.DefaultResolver.LookupHost(ctx, endpoint) // the name is refused in any case
 
 	return append(addresses, endpoint)
 }

@@ -43,7 +43,7 @@ func Balance(ctx context.Context, listener net.Listener, backends []string) erro
 }
 
 func pass(ctx context.Context, conn net.Conn, backends []string, first int) {
-	defer conn.Close() //nolint:errcheck // closed by the other end as well
+	defer conn.Close() // closed by the other end as well
 
 	for i := range backends {
 		dialer := net.Dialer{Timeout: dialTimeout}
@@ -63,7 +63,7 @@ func pass(ctx context.Context, conn net.Conn, backends []string, first int) {
 func join(ctx context.Context, a, b net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _, _ = a.Close(), b.Close() })
 	defer stop()
-	defer b.Close() //nolint:errcheck // closed by the other end as well
+	defer b.Close() // closed by the other end as well
 
 	var both sync.WaitGroup
 

@@ -31,7 +31,7 @@ func TryKVM(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a few bytes in the temporary directory
+	defer os.RemoveAll(dir) // a few bytes in the temporary directory
 
 	sector := make([]byte, 512)
 	copy(sector, proof)

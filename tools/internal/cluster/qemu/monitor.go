@@ -87,7 +87,7 @@ func (m *Monitor) serve() {
 }
 
 func (m *Monitor) answer(conn net.Conn) {
-	defer conn.Close() //nolint:errcheck // nobody waits for it
+	defer conn.Close() // nobody waits for it
 
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		switch line := strings.TrimSpace(lines.Text()); line {

@@ -79,7 +79,7 @@ func NewDisk(t testing.TB, size int64) *Disk {
 		t.Fatal(err)
 	}
 
-	f.Close() //nolint:errcheck // nothing is buffered
+	f.Close() // nothing is buffered
 	d.Attach(t)
 	t.Cleanup(func() { exec.Command("losetup", "-d", d.Path).Run() }) //nolint:errcheck // it may be detached already
 

@@ -61,7 +61,7 @@ func serve(conn net.PacketConn, b Behaviour) {
 		}
 
 		if n >= packetSize && !b.Silent {
-			conn.WriteTo(answer(buf[:packetSize], b), from)
+			_, _ = conn.WriteTo(answer(buf[:packetSize], b), from)
 		}
 	}
 }
