@@ -15,7 +15,6 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/standin"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/service"
-	"github.com/dactyl-os/dactyl/services/trustd/internal/snapshot"
 )
 
 // patience is how long certificates wait for networkd at the first start.
@@ -23,9 +22,8 @@ const patience = 3 * time.Second
 
 // New wires the daemon.
 func New(env *daemon.Env) error {
-	kept := &snapshot.File{Path: env.RunFile("resources"), Kinds: kinds(), Log: env.Log}
-	kept.Restore(context.Background(), env.Local())
-	env.Go("snapshot", kept.Follow(env.Local()))
+	// A trustd that starts again goes on with the certificates that its last run issued.
+	env.Keep(kinds()...)
 
 	if env.Alone() {
 		env.Go("network", standin.Network(env.Local()))

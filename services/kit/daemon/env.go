@@ -23,6 +23,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
+	"github.com/dactyl-os/dactyl/services/kit/keep"
 	"github.com/dactyl-os/dactyl/services/kit/metrics"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 )
@@ -165,6 +166,14 @@ func (e *Env) Define(typ resource.Type, def Definition) { e.types[typ] = def }
 // Hold keeps a restarted daemon from answering "not found" and short lists until release is called, for publishers that
 // are not controllers; those the kit watches itself. It never holds longer than a few seconds. Only for the constructor.
 func (e *Env) Hold() (release func()) { return e.settle.hold() }
+
+// Keep restores the resources of these kinds as the last run in this boot left them, and keeps them for the next one, in
+// RUN-DIR/NAME/resources. Own types only, registered before. Only for the constructor.
+func (e *Env) Keep(kinds ...resource.Kind) {
+	kept := &keep.Resources{Path: e.RunFile("resources"), Kinds: kinds, Log: e.Log}
+	kept.Restore(context.Background(), e.Local())
+	e.Go("keep resources", kept.Follow(e.Local()))
+}
 
 // Stopping is closed when the daemon begins to stop, before its server stops answering: streams should end then.
 func (e *Env) Stopping() <-chan struct{} { return e.stopping }

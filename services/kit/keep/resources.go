@@ -1,7 +1,4 @@
-// Package snapshot keeps the resources of this daemon over its own restart, on
-// a tmpfs: a trustd that starts again goes on with the certificates that its
-// earlier life issued, and whoever watches them sees no change.
-package snapshot
+package keep
 
 import (
 	"bytes"
@@ -12,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	cosiv1 "github.com/cosi-project/runtime/api/v1alpha1"
@@ -26,61 +24,84 @@ import (
 // quiet is how long the resources must not change before they are written.
 const quiet = 20 * time.Millisecond
 
-// File keeps the resources of the given kinds.
-type File struct {
+// Resources keeps the resources of the given kinds.
+type Resources struct {
 	Path  string
 	Kinds []resource.Kind
 	Log   *slog.Logger
 }
 
-// Restore creates the kept resources with their owners. A file that cannot be
-// read costs new certificates and nothing else, so it is only reported.
-func (f *File) Restore(ctx context.Context, local state.State) {
+// magic begins the file; its number changes when a reader would misunderstand what an older or newer daemon wrote.
+const magic = "dactyl resources 1\n"
+
+// Restore creates the kept resources with their owners. A file that cannot be read is told of and counts as none, all of it: half
+// of what belongs together is nothing to go on from.
+func (f *Resources) Restore(ctx context.Context, local state.State) {
 	if err := f.restore(ctx, local); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.Log.Warn("certificates of the earlier life are not used", "error", err)
+		f.Log.Warn("resources of the last run not used", "file", f.Path, "error", err)
 	}
 }
 
-func (f *File) restore(ctx context.Context, local state.State) error {
+func (f *Resources) restore(ctx context.Context, local state.State) error {
 	data, err := os.ReadFile(f.Path)
 	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
+		return fmt.Errorf("read: %w", err)
 	}
 
 	if data, err = atomicfile.Unseal(data); err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
+		return fmt.Errorf("read: %w", err)
 	}
 
-	for reader := bytes.NewReader(data); ; {
+	kept, err := decodeResources(data)
+	if err != nil {
+		return err
+	}
+
+	for _, r := range kept {
+		if err := local.Create(ctx, r, state.WithCreateOwner(r.Metadata().Owner())); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+
+	return nil
+}
+
+func decodeResources(data []byte) ([]resource.Resource, error) {
+	rest, ok := bytes.CutPrefix(data, []byte(magic))
+	if !ok {
+		return nil, errors.New("it does not begin with " + strings.TrimSpace(magic))
+	}
+
+	var kept []resource.Resource
+
+	for reader := bytes.NewReader(rest); ; {
 		var message cosiv1.Resource
 
 		err := protodelim.UnmarshalFrom(reader, &message)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return kept, nil
 		}
 
 		if err != nil {
-			return fmt.Errorf("decode snapshot: %w", err)
+			return nil, fmt.Errorf("decode: %w", err)
 		}
 
-		kept, err := protobuf.Unmarshal(&message)
+		raw, err := protobuf.Unmarshal(&message)
 		if err != nil {
-			return fmt.Errorf("decode resource: %w", err)
+			return nil, fmt.Errorf("decode resource: %w", err)
 		}
 
-		typed, err := protobuf.UnmarshalResource(kept)
+		typed, err := protobuf.UnmarshalResource(raw)
 		if err != nil {
-			return fmt.Errorf("decode resource: %w", err)
+			return nil, fmt.Errorf("decode resource: %w", err)
 		}
 
-		if err := local.Create(ctx, typed, state.WithCreateOwner(kept.Metadata().Owner())); err != nil {
-			return fmt.Errorf("restore resource: %w", err)
-		}
+		kept = append(kept, typed)
 	}
 }
 
 // Follow writes the file after every change until ctx ends.
-func (f *File) Follow(local state.State) func(context.Context) error {
+func (f *Resources) Follow(local state.State) func(context.Context) error {
 	return func(ctx context.Context) error {
 		events := make(chan state.Event)
 
@@ -101,15 +122,15 @@ func (f *File) Follow(local state.State) func(context.Context) error {
 				timer.Reset(quiet)
 			case <-timer.C:
 				if err := f.write(ctx, local); err != nil && ctx.Err() == nil {
-					f.Log.Warn("certificates are not kept for the next life", "error", err)
+					f.Log.Warn("resources not kept for the next run", "file", f.Path, "error", err)
 				}
 			}
 		}
 	}
 }
 
-func (f *File) write(ctx context.Context, local state.State) error {
-	var out bytes.Buffer
+func (f *Resources) write(ctx context.Context, local state.State) error {
+	out := bytes.NewBufferString(magic)
 
 	for _, kind := range f.Kinds {
 		list, err := local.List(ctx, kind)
@@ -118,14 +139,14 @@ func (f *File) write(ctx context.Context, local state.State) error {
 		}
 
 		for _, item := range list.Items {
-			if err := encode(&out, item); err != nil {
+			if err := encode(out, item); err != nil {
 				return fmt.Errorf("encode %s: %w", kind.Type(), err)
 			}
 		}
 	}
 
 	if err := atomicfile.Write(f.Path, atomicfile.Seal(out.Bytes()), 0o600); err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+		return fmt.Errorf("write: %w", err)
 	}
 
 	return nil
