@@ -65,8 +65,9 @@ func (a *Active) reopen() error {
 
 // takeUp takes what the state directory has: what is persisted, or was staged for this boot, and a try that is not over.
 func (a *Active) takeUp() error {
+	// Half a configuration may load, but is hardly valid.
 	data, mended, damage := a.Store.Config(func(data []byte) error {
-		_, err := load(data)
+		_, err := a.judge(data)
 
 		return err
 	})

@@ -63,11 +63,11 @@ func Load(stateDir string, log *slog.Logger) (string, error) {
 			return "", fmt.Errorf("node identity: %w", err)
 		}
 
-		return create(file)
+		return create(file, log)
 	case err != nil:
 		return "", fmt.Errorf("node identity: %w", err)
 	case data == nil:
-		return create(file)
+		return create(file, log)
 	}
 
 	return parse(data)
@@ -82,7 +82,7 @@ func parse(data []byte) (string, error) {
 	return stored.NodeID, check(stored.NodeID)
 }
 
-func create(file atomicfile.Twin) (string, error) {
+func create(file atomicfile.Twin, log *slog.Logger) (string, error) {
 	random := make([]byte, size)
 	if _, err := rand.Read(random); err != nil {
 		return "", fmt.Errorf("make node identity: %w", err)
@@ -98,6 +98,8 @@ func create(file atomicfile.Twin) (string, error) {
 	if err := file.Write(data); err != nil {
 		return "", fmt.Errorf("write node identity: %w", err)
 	}
+
+	log.Info("node identity made", "id", nodeID)
 
 	return nodeID, nil
 }
