@@ -5,12 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
+	"github.com/dactyl-os/dactyl/services/kit/cgroup"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
 )
 
@@ -60,6 +62,10 @@ func TestContainerdIsAUnit(t *testing.T) {
 		if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", first)); err != nil || !strings.Contains(string(data), want) {
 			t.Errorf("containerd lacks %q: %v", want, err)
 		}
+	}
+
+	if place, err := cgroup.Of(strconv.Itoa(first)); err != nil || !strings.HasSuffix(place, "/containerd"+cgroup.Foreign+"/main") {
+		t.Errorf("containerd is in the cgroup %q, %v: what it starts would be known as a daemon", place, err)
 	}
 
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {

@@ -17,6 +17,10 @@ import (
 // Root is the group beside those of a node's daemons in which root's own tools are. Only root can move a process there.
 const Root = "root"
 
+// Foreign ends the names of groups of programs that are no daemons of ours, and of all that such a program starts: to us they
+// are nobody.
+const Foreign = ".unit"
+
 // Of gives the place of a process in the tree, as the caller's cgroup namespace shows it: "/networkd". process is a PID or
 // "self".
 func Of(process string) (string, error) {
@@ -58,12 +62,13 @@ func dirIn(mounts []mountinfo.Mount, place string) (string, error) {
 	return "", fmt.Errorf("no mount shows %s of the cgroup v2 tree: mount -t cgroup2 makes one", place)
 }
 
-// Child is the part of place directly below parent, the name of a daemon; "" when it is not below.
+// Child is the part of place directly below parent, the name of a daemon; "" when it is not below, or is
+// none of ours.
 func Child(parent, place string) string {
 	below, found := strings.CutPrefix(place, strings.TrimSuffix(parent, "/")+"/")
 	name, _, _ := strings.Cut(below, "/")
 
-	if !found || name == ".." {
+	if !found || name == ".." || strings.HasSuffix(name, Foreign) {
 		return ""
 	}
 

@@ -10,6 +10,8 @@ func TestChild(t *testing.T) {
 	for _, tc := range []struct{ parent, place, want string }{
 		{"/", "/networkd", "networkd"},
 		{"/", "/etcdd/helper/deep", "etcdd"},
+		{"/", "/containerd.unit/main", ""},
+		{"/", "/containerd.unit/k8s/pod", ""},
 		{"/", "/", ""},
 		{"/", "/..", ""},
 		{"/", "/../../gateway", ""},

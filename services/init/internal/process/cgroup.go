@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 	"github.com/dactyl-os/dactyl/services/kit/cgroup"
 )
 
@@ -65,6 +66,15 @@ func OpenCgroups() (c *Cgroups, limits, err error) {
 	c.memory = true
 
 	return c, nil, nil
+}
+
+// groupOf names a daemon's group. Programs that are not ours have names by which nobody knows them.
+func groupOf(m manifest.Manifest) string {
+	if m.Serves() {
+		return m.Name
+	}
+
+	return m.Name + cgroup.Foreign
 }
 
 // delegated is the group of a process to which all others below its daemon's group are left.

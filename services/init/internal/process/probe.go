@@ -124,13 +124,13 @@ func (r *Runner) askExec(ctx context.Context, spec manifest.Manifest, command []
 	}
 	defer null.Close()
 
-	cgroup, err := r.cgroups.open(spec.Name, spec.Memory, spec.Delegate)
+	group, err := r.cgroups.open(groupOf(spec), spec.Memory, spec.Delegate)
 	if err != nil {
 		return err
 	}
 
-	if cgroup != nil {
-		defer cgroup.Close()
+	if group != nil {
+		defer group.Close()
 	}
 
 	asker := spec
@@ -147,7 +147,7 @@ func (r *Runner) askExec(ctx context.Context, spec manifest.Manifest, command []
 	}
 
 	pid, err := r.reaper.start(func() (int, error) {
-		return spawn(asker, environment(spec), []uintptr{null.Fd(), null.Fd(), null.Fd()}, cgroup, box)
+		return spawn(asker, environment(spec), []uintptr{null.Fd(), null.Fd(), null.Fd()}, group, box)
 	}, func(status syscall.WaitStatus) { ended <- status })
 	if err != nil {
 		return err

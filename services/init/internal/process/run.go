@@ -55,7 +55,7 @@ func (r *Runner) sweep(spec manifest.Manifest, pid int, signal syscall.Signal) {
 	_ = syscall.Kill(-pid, signal)
 
 	if signal == syscall.SIGKILL && spec.Kill == manifest.KillCgroup {
-		r.cgroups.kill(spec.Name)
+		r.cgroups.kill(groupOf(spec))
 	}
 }
 
@@ -84,7 +84,7 @@ func (r *Runner) ended(d *daemon, status syscall.WaitStatus, run *run) supervise
 		Killed: status.Signaled() && status.Signal() == syscall.SIGKILL, Tail: d.log.Tail(tailLines),
 	}
 
-	if exit.Killed && r.cgroups.oomKills(d.name) > run.oomKills {
+	if exit.Killed && r.cgroups.oomKills(groupOf(spec)) > run.oomKills {
 		exit.Killed, exit.Status = false, outOfMemory(spec.Memory)
 	}
 

@@ -147,7 +147,7 @@ func (r *Runner) Drop(service string) {
 
 	d.current = nil
 	d.closeSockets()
-	r.cgroups.remove(service)
+	r.cgroups.remove(groupOf(d.spec))
 
 	err := errors.Join(removeSocket(r.socket(service)), removeSocket(r.socket(service)+withdrawn), d.log.Remove())
 	if stopped := os.Remove(r.socket(service) + dial.Stopped); stopped != nil && !errors.Is(stopped, fs.ErrNotExist) {
@@ -185,7 +185,7 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 
 	defer pipes.closeChild()
 
-	cgroup, err := r.cgroups.open(service, spec.Memory, spec.Delegate)
+	cgroup, err := r.cgroups.open(groupOf(spec), spec.Memory, spec.Delegate)
 	if err != nil {
 		return 0, errors.Join(err, pipes.closeParent())
 	}
@@ -194,7 +194,7 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 		defer cgroup.Close()
 	}
 
-	run := &run{drained: make(chan struct{}), notified: make(chan struct{}), ended: make(chan struct{}), oomKills: r.cgroups.oomKills(service)}
+	run := &run{drained: make(chan struct{}), notified: make(chan struct{}), ended: make(chan struct{}), oomKills: r.cgroups.oomKills(groupOf(spec))}
 	d.take(spec, run)
 
 	files, env := d.handOver(spec, pipes)

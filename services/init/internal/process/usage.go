@@ -32,11 +32,16 @@ func (r *Runner) Usage(service string, pid int) (Usage, error) {
 		return Usage{}, err
 	}
 
-	if memory, counted := r.cgroups.memoryUsage(service); counted {
+	group := service
+	if d := r.daemon(service); d != nil {
+		group = groupOf(d.running())
+	}
+
+	if memory, counted := r.cgroups.memoryUsage(group); counted {
 		usage.Memory = memory
 	}
 
-	if cpu, counted := r.cgroups.cpuUsage(service); counted {
+	if cpu, counted := r.cgroups.cpuUsage(group); counted {
 		usage.CPU = cpu
 	}
 
