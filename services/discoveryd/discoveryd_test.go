@@ -9,45 +9,18 @@ import (
 	"testing"
 	"time"
 
-	cosiv1 "github.com/cosi-project/runtime/api/v1alpha1"
 	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
-	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
 
 	"github.com/dactyl-os/dactyl/proto/config/generate"
-	"github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
-	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
 const (
 	pkg     = "./cmd/discoveryd"
 	patient = 30 * time.Second
 )
-
-// lan makes namespaces with eth0 10.5.0.2, .3 … on a bridge in a namespace of its own.
-func lan(t *testing.T, nodes int) []*kittest.NS {
-	t.Helper()
-
-	hub := kittest.NetNS(t)
-	hub.Exec("ip", "link", "add", "br0", "type", "bridge")
-	hub.Exec("ip", "link", "set", "br0", "up")
-
-	var list []*kittest.NS
-
-	for i := range nodes {
-		ns, port := kittest.NetNS(t), fmt.Sprintf("port%d", i)
-		hub.Exec("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns.Name)
-		hub.Exec("ip", "link", "set", port, "master", "br0", "up")
-		ns.Exec("ip", "addr", "add", fmt.Sprintf("10.5.0.%d/24", i+2), "dev", "eth0")
-		ns.Exec("ip", "link", "set", "eth0", "up")
-
-		list = append(list, ns)
-	}
-
-	return list
-}
 
 func configs(t *testing.T) *generate.Output {
 	t.Helper()
@@ -70,19 +43,11 @@ type node struct {
 func start(t *testing.T, ns *kittest.NS, name string, config []byte) *node {
 	t.Helper()
 
-	if err := resource.Register(); err != nil {
-		t.Fatal(err)
-	}
-
 	daemon := kittest.Start(t, pkg, kittest.Options{Config: string(config), NS: ns, Env: []string{"DACTYL_HOSTNAME=" + name}})
 
-	t.Cleanup(func() {
-		if strings.Contains(daemon.Log(), "level=ERROR") {
-			t.Errorf("errors in the log of %s:\n%.2000s", name, daemon.Log()[strings.Index(daemon.Log(), "level=ERROR"):])
-		}
-	})
+	daemon.FailOnErrors(t)
 
-	return &node{daemon, ns, state.WrapCore(router.Resume(client.NewAdapter(cosiv1.NewStateClient(daemon.Conn()))))}
+	return &node{daemon, ns, daemon.State()}
 }
 
 // members prints each as "name type address,address".
@@ -181,7 +146,7 @@ const three = "cp-1 controlplane 10.5.0.2\ncp-2 controlplane 10.5.0.3\nworker-1 
 func TestCluster(t *testing.T) {
 	t.Parallel()
 
-	lans, out := lan(t, 3), configs(t)
+	lans, out := kittest.LAN(t, 3), configs(t)
 	nodes := []*node{
 		start(t, lans[0], "cp-1", out.ControlPlane),
 		start(t, lans[1], "cp-2", out.ControlPlane),
@@ -247,7 +212,7 @@ func TestCluster(t *testing.T) {
 func TestWrongSecret(t *testing.T) {
 	t.Parallel()
 
-	lans, out := lan(t, 2), configs(t)
+	lans, out := kittest.LAN(t, 2), configs(t)
 	good := start(t, lans[0], "cp-1", out.ControlPlane)
 	bad := start(t, lans[1], "cp-2", configs(t).ControlPlane)
 
@@ -272,7 +237,7 @@ func TestAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	n := start(t, lan(t, 1)[0], "cp-1", out.ControlPlane)
+	n := start(t, kittest.LAN(t, 1)[0], "cp-1", out.ControlPlane)
 	n.await(t, "cp-1 controlplane 10.5.0.2")
 
 	identity, err := safe.StateGetByID[*cluster.Identity](t.Context(), n.st, cluster.LocalIdentityID)
@@ -305,7 +270,7 @@ func TestAlone(t *testing.T) {
 func TestManyAddresses(t *testing.T) {
 	t.Parallel()
 
-	lans, out := lan(t, 2), configs(t)
+	lans, out := kittest.LAN(t, 2), configs(t)
 	first := start(t, lans[0], "cp-1", out.ControlPlane)
 	second := start(t, lans[1], "worker-1", out.Worker)
 

@@ -3,7 +3,6 @@ package trustd_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,48 +11,21 @@ import (
 	"testing"
 	"time"
 
-	cosiv1 "github.com/cosi-project/runtime/api/v1alpha1"
 	"github.com/cosi-project/runtime/pkg/resource/meta"
 	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
-	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/dactyl-os/dactyl/proto/config/generate"
-	"github.com/dactyl-os/dactyl/proto/resource"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
-	"github.com/dactyl-os/dactyl/services/kit/router"
 )
 
 const (
 	pkg     = "./cmd/trustd"
 	patient = 30 * time.Second
 )
-
-// lan makes namespaces with eth0 10.5.0.2, .3 … on a bridge in a namespace of its own.
-func lan(t *testing.T, nodes int) []*kittest.NS {
-	t.Helper()
-
-	hub := kittest.NetNS(t)
-	hub.Exec("ip", "link", "add", "br0", "type", "bridge")
-	hub.Exec("ip", "link", "set", "br0", "up")
-
-	var list []*kittest.NS
-
-	for i := range nodes {
-		ns, port := kittest.NetNS(t), fmt.Sprintf("port%d", i)
-		hub.Exec("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns.Name)
-		hub.Exec("ip", "link", "set", port, "master", "br0", "up")
-		ns.Exec("ip", "addr", "add", fmt.Sprintf("10.5.0.%d/24", i+2), "dev", "eth0")
-		ns.Exec("ip", "link", "set", "eth0", "up")
-
-		list = append(list, ns)
-	}
-
-	return list
-}
 
 // document is a configuration that a test changes before it is used.
 type document = map[string]any
@@ -92,18 +64,9 @@ func configs(t *testing.T) (controlPlane, worker document) {
 
 func states(t *testing.T, d *kittest.Daemon) state.State {
 	t.Helper()
+	d.FailOnErrors(t)
 
-	t.Cleanup(func() {
-		if strings.Contains(d.Log(), "level=ERROR") {
-			t.Errorf("errors in the log of %s:\n%.2000s", d.Name, d.Log()[strings.Index(d.Log(), "level=ERROR"):])
-		}
-	})
-
-	if err := resource.Register(); err != nil {
-		t.Fatal(err)
-	}
-
-	return state.WrapCore(router.Resume(client.NewAdapter(cosiv1.NewStateClient(d.Conn()))))
+	return d.State()
 }
 
 // await reads a resource until it satisfies the condition.
@@ -176,7 +139,7 @@ func contains(t *testing.T, text string, parts ...string) {
 func TestControlPlane(t *testing.T) {
 	t.Parallel()
 
-	ns := lan(t, 1)[0]
+	ns := kittest.LAN(t, 1)[0]
 	config, _ := configs(t)
 	section(config, "machine")["certSANs"] = []string{"forge.example.org", "192.0.2.7"}
 
@@ -261,7 +224,7 @@ func TestControlPlane(t *testing.T) {
 func TestWorker(t *testing.T) {
 	t.Parallel()
 
-	nodes := lan(t, 4)
+	nodes := kittest.LAN(t, 4)
 	controlPlane, worker := configs(t)
 
 	cp := kittest.Start(t, pkg, kittest.Options{Config: text(t, controlPlane), NS: nodes[0], Env: []string{"DACTYL_HOSTNAME=cp-1"}})
@@ -318,7 +281,7 @@ func TestWorker(t *testing.T) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 
-	ns := lan(t, 1)[0]
+	ns := kittest.LAN(t, 1)[0]
 	config, _ := configs(t)
 	other, _ := configs(t)
 	oldCA, newCA := section(config, "machine")["ca"], section(other, "machine")["ca"]
@@ -370,7 +333,7 @@ func TestMaintenance(t *testing.T) {
 	t.Parallel()
 
 	configd := kittest.Start(t, "../configd/cmd/configd", kittest.Options{})
-	daemon := kittest.Start(t, pkg, kittest.Options{NS: lan(t, 1)[0], RunDir: configd.RunDir})
+	daemon := kittest.Start(t, pkg, kittest.Options{NS: kittest.LAN(t, 1)[0], RunDir: configd.RunDir})
 	st := states(t, daemon)
 
 	certs := await(t, st, secrets.MaintenanceServiceID, "the certificate of maintenance mode", func(c *secrets.MaintenanceServiceCerts) bool {

@@ -149,9 +149,7 @@ func lookup(root *yaml.Node, pointer string) (*yaml.Node, error) {
 		return root, nil
 	}
 
-	parentPointer, token := split(pointer)
-
-	parent, err := lookup(root, parentPointer)
+	parent, token, err := parentOf(root, pointer)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +166,14 @@ func lookup(root *yaml.Node, pointer string) (*yaml.Node, error) {
 	}
 
 	return nil, fmt.Errorf("there is no %s", pointer)
+}
+
+// parentOf gives the mapping or list in which the last part of the pointer is looked up, and that part.
+func parentOf(root *yaml.Node, pointer string) (parent *yaml.Node, token string, err error) {
+	above, token := split(pointer)
+	parent, err = lookup(root, above)
+
+	return parent, token, err
 }
 
 func index(token string, last int) (int, error) {
@@ -188,9 +194,7 @@ func add(root *yaml.Node, pointer string, value *yaml.Node) (*yaml.Node, error) 
 		return value, nil
 	}
 
-	parentPointer, token := split(pointer)
-
-	parent, err := lookup(root, parentPointer)
+	parent, token, err := parentOf(root, pointer)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +212,9 @@ func add(root *yaml.Node, pointer string, value *yaml.Node) (*yaml.Node, error) 
 
 		parent.Content = slices.Insert(parent.Content, i, value)
 	default:
-		return nil, fmt.Errorf("%s is neither a mapping nor a list", parentPointer)
+		above, _ := split(pointer)
+
+		return nil, fmt.Errorf("%s is neither a mapping nor a list", above)
 	}
 
 	parent.Style &^= yaml.FlowStyle
@@ -240,9 +246,7 @@ func remove(root *yaml.Node, pointer string) error {
 		return errors.New("the whole document cannot be removed")
 	}
 
-	parentPointer, token := split(pointer)
-
-	parent, err := lookup(root, parentPointer)
+	parent, token, err := parentOf(root, pointer)
 	if err != nil {
 		return err
 	}

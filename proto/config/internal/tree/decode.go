@@ -117,13 +117,9 @@ func (d *Decoder) structure(node *yaml.Node, v reflect.Value, path *Path) {
 			continue
 		}
 
-		if first, twice := lines[name]; twice {
-			d.Report(path.Key(name), pair.Key.Line, fmt.Sprintf("written twice, first on line %d", first), "keep one of them")
-
+		if d.twice(lines, pair.Key, path) {
 			continue
 		}
-
-		lines[name] = pair.Key.Line
 
 		i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
 		if i < 0 {
@@ -139,6 +135,18 @@ func (d *Decoder) structure(node *yaml.Node, v reflect.Value, path *Path) {
 		d.Decode(pair.Value, v.FieldByIndex(fields[i].Index), path.Key(name))
 		d.enum(fields[i], pair.Value, path.Key(name))
 	}
+}
+
+// twice tells whether a key was met before, and reports it; lines are those of the keys so far.
+func (d *Decoder) twice(lines map[string]int, key *yaml.Node, path *Path) bool {
+	first, twice := lines[key.Value]
+	if twice {
+		d.Report(path.Key(key.Value), key.Line, fmt.Sprintf("written twice, first on line %d", first), "keep one of them")
+	} else {
+		lines[key.Value] = key.Line
+	}
+
+	return twice
 }
 
 // enum checks a field with named values, alone or in a list.
@@ -177,13 +185,9 @@ func (d *Decoder) mapping(node *yaml.Node, v reflect.Value, path *Path) {
 			continue
 		}
 
-		if first, twice := lines[name]; twice {
-			d.Report(path.Key(name), pair.Key.Line, fmt.Sprintf("written twice, first on line %d", first), "keep one of them")
-
+		if d.twice(lines, pair.Key, path) {
 			continue
 		}
-
-		lines[name] = pair.Key.Line
 
 		element := reflect.New(v.Type().Elem()).Elem()
 		d.Decode(pair.Value, element, path.Key(name))
