@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -72,11 +73,16 @@ func EncodeKey(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&block), nil
 }
 
-// ParseKey reads a private key of any of the usual encodings.
+// ParseKey reads a private key of any of the usual encodings. The PEM type is only a hint: v1.8 writes PKCS#8 under "ED25519
+// PRIVATE KEY", others under "PRIVATE KEY".
 func ParseKey(data []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
 		return nil, errors.New("parse private key: not PEM")
+	}
+
+	if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		return nil, fmt.Errorf("parse private key: the PEM block is a %q", block.Type)
 	}
 
 	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
@@ -100,19 +106,43 @@ func ParseKey(data []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// ParseCertificate reads the first certificate.
+// ParseCertificate reads the first certificate. What follows has to be certificates, too.
 func ParseCertificate(data []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(data)
-	if block == nil || block.Type != "CERTIFICATE" {
+	certs, err := ParseCertificates(data)
+	if err != nil {
+		return nil, err
+	}
+
+	return certs[0], nil
+}
+
+// ParseCertificates reads every certificate; none is an error.
+func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("parse certificate: the PEM block is a %q", block.Type)
+		}
+
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("parse certificate: %w", err)
+		}
+
+		certs = append(certs, cert)
+	}
+
+	if len(certs) == 0 {
 		return nil, errors.New("parse certificate: not a PEM certificate")
 	}
 
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("parse certificate: %w", err)
-	}
+	return certs, nil
+}
 
-	return cert, nil
+// EncodeCertificate is the PEM form of DER bytes.
+func EncodeCertificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // Subject is what a certificate says.
@@ -204,5 +234,5 @@ func sign(template, parent *x509.Certificate, key, parentKey crypto.Signer) (Pai
 		return Pair{}, err
 	}
 
-	return Pair{Crt: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), Key: encoded}, nil
+	return Pair{Crt: EncodeCertificate(der), Key: encoded}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/resource/meta"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/kit/backoff"
@@ -78,7 +79,7 @@ func (e Env) ensure(ctx context.Context, what string, want plan.Want, signer Sig
 	*slot = &respki.CertificateAndKey{Crt: pair.Crt, Key: pair.Key}
 
 	attrs := []any{"certificate", what, "reason", verdict.Reason}
-	if cert, err := pki.ParseCertificate(pair.Crt); err == nil {
+	if cert, err := keys.ParseCertificate(pair.Crt); err == nil {
 		attrs = append(attrs, "until", cert.NotAfter)
 	}
 
@@ -101,7 +102,7 @@ func osAuthority(root *secrets.OSRootSpec) (*pki.Authority, []*x509.Certificate,
 	var accepted []*x509.Certificate
 
 	for _, ca := range root.AcceptedCAs {
-		cert, err := pki.ParseCertificate(ca.Crt)
+		cert, err := keys.ParseCertificate(ca.Crt)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read an accepted CA: %w", err)
 		}

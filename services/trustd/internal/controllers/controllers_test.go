@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
@@ -29,7 +30,7 @@ func (a answer) Issue(context.Context, pki.Request, time.Time) (pki.Pair, error)
 func authority(t *testing.T, now time.Time) *pki.Authority {
 	t.Helper()
 
-	pair, err := pki.NewAuthority("talos", pki.Ed25519, now)
+	pair, err := pki.NewAuthority("talos", keys.Ed25519, now)
 	if err != nil {
 		t.Fatal(err)
 	}

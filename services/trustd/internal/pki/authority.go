@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 )
 
 // Validity of what is issued, as the contract has it.
@@ -39,7 +41,7 @@ type Request struct {
 	IPs          []netip.Addr
 	DNSNames     []string
 	Usage        Usage
-	Algorithm    Algorithm
+	Algorithm    keys.Algorithm
 	Validity     time.Duration // zero: LeafValidity
 }
 
@@ -52,7 +54,7 @@ type Authority struct {
 
 // LoadAuthority reads a CA. An empty key is allowed, a wrong one is not.
 func LoadAuthority(pair Pair) (*Authority, error) {
-	cert, err := ParseCertificate(pair.Crt)
+	cert, err := keys.ParseCertificate(pair.Crt)
 	if err != nil {
 		return nil, err
 	}
@@ -61,13 +63,13 @@ func LoadAuthority(pair Pair) (*Authority, error) {
 		return nil, fmt.Errorf("the certificate %q is not a CA", cert.Subject)
 	}
 
-	authority := &Authority{Cert: cert, PEM: EncodeCertificate(cert.Raw)}
+	authority := &Authority{Cert: cert, PEM: keys.EncodeCertificate(cert.Raw)}
 
 	if len(pair.Key) == 0 {
 		return authority, nil
 	}
 
-	if authority.key, err = ParseKey(pair.Key); err != nil {
+	if authority.key, err = keys.ParseKey(pair.Key); err != nil {
 		return nil, err
 	}
 
@@ -83,7 +85,7 @@ func (a *Authority) CanIssue() bool { return a != nil && a.key != nil }
 
 // Issue makes a key and a certificate for it.
 func (a *Authority) Issue(request Request, now time.Time) (Pair, error) {
-	key, keyPEM, err := NewKey(request.Algorithm)
+	key, keyPEM, err := newKey(request.Algorithm)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -116,15 +118,15 @@ func (a *Authority) sign(request Request, public crypto.PublicKey, now time.Time
 		return nil, fmt.Errorf("sign certificate: %w", err)
 	}
 
-	return EncodeCertificate(der), nil
+	return keys.EncodeCertificate(der), nil
 }
 
 // SelfSigned makes a certificate that is its own issuer, for maintenance mode,
 // with the given key or, when that is empty or unreadable, a new one.
 func SelfSigned(request Request, keyPEM []byte, now time.Time) (Pair, error) {
-	key, err := ParseKey(keyPEM)
+	key, err := keys.ParseKey(keyPEM)
 	if err != nil {
-		if key, keyPEM, err = NewKey(request.Algorithm); err != nil {
+		if key, keyPEM, err = newKey(request.Algorithm); err != nil {
 			return Pair{}, err
 		}
 	}
@@ -139,12 +141,12 @@ func SelfSigned(request Request, keyPEM []byte, now time.Time) (Pair, error) {
 		return Pair{}, fmt.Errorf("sign certificate: %w", err)
 	}
 
-	return Pair{Crt: EncodeCertificate(der), Key: keyPEM}, nil
+	return Pair{Crt: keys.EncodeCertificate(der), Key: keyPEM}, nil
 }
 
 // NewAuthority makes a self-signed CA.
-func NewAuthority(organization string, algorithm Algorithm, now time.Time) (Pair, error) {
-	key, keyPEM, err := NewKey(algorithm)
+func NewAuthority(organization string, algorithm keys.Algorithm, now time.Time) (Pair, error) {
+	key, keyPEM, err := newKey(algorithm)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -164,7 +166,7 @@ func NewAuthority(organization string, algorithm Algorithm, now time.Time) (Pair
 		return Pair{}, fmt.Errorf("sign certificate: %w", err)
 	}
 
-	return Pair{Crt: EncodeCertificate(der), Key: keyPEM}, nil
+	return Pair{Crt: keys.EncodeCertificate(der), Key: keyPEM}, nil
 }
 
 // keyID makes issuers distinguishable that share a subject, as an old and a

@@ -13,7 +13,7 @@ import (
 
 // NewCSR makes a key and a signing request for it, both PEM.
 func NewCSR(request Request) (csr, key []byte, err error) {
-	signer, keyPEM, err := NewKey(request.Algorithm)
+	signer, keyPEM, err := newKey(request.Algorithm)
 	if err != nil {
 		return nil, nil, err
 	}

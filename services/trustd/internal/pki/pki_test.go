@@ -3,7 +3,6 @@ package pki_test
 import (
 	"bytes"
 	"crypto/tls"
-	"encoding/pem"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 )
 
@@ -41,7 +41,7 @@ func openssl(t *testing.T, args ...string) string {
 func TestOpenSSLAgrees(t *testing.T) {
 	t.Parallel()
 
-	for name, algorithm := range map[string]pki.Algorithm{"ed25519": pki.Ed25519, "ecdsa": pki.ECDSAP256} {
+	for name, algorithm := range map[string]keys.Algorithm{"ed25519": keys.Ed25519, "ecdsa": keys.ECDSAP256} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
@@ -88,37 +88,10 @@ func TestOpenSSLAgrees(t *testing.T) {
 }
 
 // v1.8 writes its keys under a PEM type of its own, ours are standard; both are read.
-func TestKeyForms(t *testing.T) {
-	t.Parallel()
-
-	_, key, err := pki.NewKey(pki.Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	block, _ := pem.Decode(key)
-	block.Type = "ED25519 PRIVATE KEY"
-
-	for _, form := range [][]byte{key, pem.EncodeToMemory(block)} {
-		if _, err := pki.ParseKey(form); err != nil {
-			t.Errorf("%s: %v", bytes.SplitN(form, []byte("\n"), 2)[0], err)
-		}
-	}
-
-	_, p256, err := pki.NewKey(pki.ECDSAP256)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	if _, err := pki.ParseKey(p256); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestSignServerKeepsOutRoles(t *testing.T) {
 	t.Parallel()
 
-	root, err := pki.NewAuthority("talos", pki.Ed25519, time.Now())
+	root, err := pki.NewAuthority("talos", keys.Ed25519, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +134,8 @@ func TestLoadAuthorityErrors(t *testing.T) {
 	t.Parallel()
 
 	now := time.Now()
-	root, _ := pki.NewAuthority("talos", pki.Ed25519, now)
-	second, _ := pki.NewAuthority("talos", pki.Ed25519, now)
+	root, _ := pki.NewAuthority("talos", keys.Ed25519, now)
+	second, _ := pki.NewAuthority("talos", keys.Ed25519, now)
 	ca, _ := pki.LoadAuthority(root)
 	leaf, _ := ca.Issue(pki.Request{CommonName: "leaf"}, now)
 
@@ -210,7 +183,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 
-	root, err := pki.NewAuthority("talos", pki.ECDSAP256, time.Now())
+	root, err := pki.NewAuthority("talos", keys.ECDSAP256, time.Now())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -221,8 +194,8 @@ func FuzzParse(f *testing.F) {
 
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		_, _ = pki.ParseCSR(data)
-		_, _ = pki.ParseKey(data)
-		_, _ = pki.ParseCertificates(data)
+		_, _ = keys.ParseKey(data)
+		_, _ = keys.ParseCertificates(data)
 		_, _ = pki.LoadAuthority(pki.Pair{Crt: data, Key: data})
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
+
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 )
 
 // Pool holds the given CA certificates, each PEM.
@@ -11,7 +13,7 @@ func Pool(cas ...[]byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 
 	for _, ca := range cas {
-		certs, err := ParseCertificates(ca)
+		certs, err := keys.ParseCertificates(ca)
 		if err != nil {
 			return nil, fmt.Errorf("read accepted CA: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 )
 
@@ -56,12 +57,12 @@ func Decide(want Want, have pki.Pair, now time.Time) Verdict {
 		return Verdict{Issue: true, Reason: "there is none yet"}
 	}
 
-	cert, err := pki.ParseCertificate(have.Crt)
+	cert, err := keys.ParseCertificate(have.Crt)
 	if err != nil {
 		return Verdict{Issue: true, Reason: "the stored one is unreadable"}
 	}
 
-	key, err := pki.ParseKey(have.Key)
+	key, err := keys.ParseKey(have.Key)
 	if err != nil || !pki.Matches(cert, key) {
 		return Verdict{Issue: true, Reason: "its key is missing or another one's"}
 	}
@@ -111,7 +112,7 @@ func (w Want) signed(cert *x509.Certificate) (current, trusted bool) {
 func (w Want) wrongUse(cert *x509.Certificate) bool {
 	_, edwards := cert.PublicKey.(ed25519.PublicKey)
 	_, ecdsaKey := cert.PublicKey.(*ecdsa.PublicKey)
-	wrongKey := w.Request.Algorithm == pki.Ed25519 && !edwards || w.Request.Algorithm == pki.ECDSAP256 && !ecdsaKey
+	wrongKey := w.Request.Algorithm == keys.Ed25519 && !edwards || w.Request.Algorithm == keys.ECDSAP256 && !ecdsaKey
 
 	return wrongKey ||
 		!sameSet(cert.Subject.Organization, w.Request.Organization) ||

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/plan"
 )
@@ -15,7 +16,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func authority(t *testing.T) *pki.Authority {
 	t.Helper()
 
-	pair, err := pki.NewAuthority("talos", pki.Ed25519, start)
+	pair, err := pki.NewAuthority("talos", keys.Ed25519, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestDecide(t *testing.T) {
 		{"renamed", have, with(func(r *pki.Request) { r.CommonName = "node-2" }), ca, nil, start, "renew: the names or addresses changed"},
 		{"now a client", have, with(func(r *pki.Request) { r.Usage = pki.Client }), ca, nil, start, "issue: its use or subject changed"},
 		{"another role", have, with(func(r *pki.Request) { r.Organization = []string{"os:reader"} }), ca, nil, start, "issue: its use or subject changed"},
-		{"another kind of key", have, with(func(r *pki.Request) { r.Algorithm = pki.ECDSAP256 }), ca, nil, start, "issue: its use or subject changed"},
+		{"another kind of key", have, with(func(r *pki.Request) { r.Algorithm = keys.ECDSAP256 }), ca, nil, start, "issue: its use or subject changed"},
 		{"rotated, old CA accepted", have, request, other, []*x509.Certificate{ca.Cert}, start, "renew: the issuing CA changed"},
 		{"rotated, old CA gone", have, request, other, nil, start, "issue: its issuer is not accepted any more"},
 		{"new CA accepted, old still issues", have, request, ca, []*x509.Certificate{other.Cert}, start, "keep"},
@@ -117,7 +118,7 @@ func TestDecideAtTheEndOfTheCA(t *testing.T) {
 		t.Errorf("renewed for nothing: %s", verdict)
 	}
 
-	cert, err := pki.ParseCertificate(have.Crt)
+	cert, err := keys.ParseCertificate(have.Crt)
 	if err != nil {
 		t.Fatal(err)
 	}

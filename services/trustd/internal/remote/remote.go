@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	respki "github.com/dactyl-os/dactyl/proto/resource/pki"
 	securityapi "github.com/dactyl-os/dactyl/proto/security"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
@@ -137,7 +138,7 @@ func (s *Signer) ask(ctx context.Context, endpoint string, csr []byte) ([]byte, 
 		return nil, fmt.Errorf("ask %s for a certificate: %w", endpoint, explain(err))
 	}
 
-	if _, err := pki.ParseCertificate(answer.GetCrt()); err != nil {
+	if _, err := keys.ParseCertificate(answer.GetCrt()); err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", endpoint, err)
 	}
 

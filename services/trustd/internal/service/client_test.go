@@ -9,9 +9,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/dactyl-os/dactyl/proto/config/clientconfig"
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
-	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/service"
 )
 
@@ -51,7 +51,7 @@ func TestGenerateClientConfiguration(t *testing.T) {
 		t.Error(err)
 	}
 
-	cert, err := pki.ParseCertificate(crt)
+	cert, err := keys.ParseCertificate(crt)
 	if err != nil {
 		t.Fatal(err)
 	}

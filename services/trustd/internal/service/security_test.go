@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
@@ -54,7 +55,7 @@ func controlPlane(t *testing.T) (state.State, pki.Pair) {
 
 	now := time.Now()
 
-	root, err := pki.NewAuthority("talos", pki.Ed25519, now)
+	root, err := pki.NewAuthority("talos", keys.Ed25519, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestWorkerGetsItsCertificate(t *testing.T) {
 		t.Error(err)
 	}
 
-	cert, err := pki.ParseCertificate(pair.Crt)
+	cert, err := keys.ParseCertificate(pair.Crt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,13 @@ import (
 	"net/netip"
 	"slices"
 
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 	"github.com/dactyl-os/dactyl/proto/resource/secrets"
 	"github.com/dactyl-os/dactyl/services/trustd/internal/pki"
 )
 
 // APIServer is what the gateway shows to its callers.
-func APIServer(sans secrets.CertSANSpec) pki.Request { return server(sans, pki.Server, pki.Ed25519) }
+func APIServer(sans secrets.CertSANSpec) pki.Request { return server(sans, pki.Server, keys.Ed25519) }
 
 // Worker is what a worker may ask of that: what every machine has is not signed for it.
 func Worker(sans secrets.CertSANSpec) pki.Request {
@@ -32,29 +33,29 @@ func APIClient(sans secrets.CertSANSpec) pki.Request {
 }
 
 // Trustd is what this daemon shows on its own port.
-func Trustd(sans secrets.CertSANSpec) pki.Request { return server(sans, pki.Server, pki.Ed25519) }
+func Trustd(sans secrets.CertSANSpec) pki.Request { return server(sans, pki.Server, keys.Ed25519) }
 
 // EtcdServer is what etcd shows to clients and, calling itself, as a client;
 // to its peers it shows another of the same content.
 func EtcdServer(sans secrets.CertSANSpec) pki.Request {
-	return server(sans, pki.Server|pki.Client, pki.ECDSAP256)
+	return server(sans, pki.Server|pki.Client, keys.ECDSAP256)
 }
 
 // EtcdAdmin is for the operators' tools on the machine.
 func EtcdAdmin() pki.Request {
-	return pki.Request{CommonName: "talos", Usage: pki.Client, Algorithm: pki.ECDSAP256}
+	return pki.Request{CommonName: "talos", Usage: pki.Client, Algorithm: keys.ECDSAP256}
 }
 
 // EtcdAPIServer is for the Kubernetes API server.
 func EtcdAPIServer() pki.Request {
-	return pki.Request{CommonName: "kube-apiserver-etcd-client", Usage: pki.Client, Algorithm: pki.ECDSAP256}
+	return pki.Request{CommonName: "kube-apiserver-etcd-client", Usage: pki.Client, Algorithm: keys.ECDSAP256}
 }
 
 // Maintenance is what the gateway shows before there is a configuration.
 func Maintenance(sans secrets.CertSANSpec) pki.Request {
-	return server(sans, pki.Server, pki.Ed25519)
+	return server(sans, pki.Server, keys.Ed25519)
 }
 
-func server(sans secrets.CertSANSpec, usage pki.Usage, algorithm pki.Algorithm) pki.Request {
+func server(sans secrets.CertSANSpec, usage pki.Usage, algorithm keys.Algorithm) pki.Request {
 	return pki.Request{CommonName: sans.FQDN, IPs: sans.IPs, DNSNames: sans.DNSNames, Usage: usage, Algorithm: algorithm}
 }
