@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/dactyl-os/dactyl/proto/common"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
@@ -61,6 +62,10 @@ func serveBench() int {
 			machine.RegisterMachineServiceServer(env.Server(), versionServer{})
 
 			return nil
+		case "hostd":
+			machine.RegisterMachineServiceServer(env.Server(), versionServer{})
+
+			return nil
 		case "trustd":
 			return publishFrom(env, os.Getenv(certificatesVariable))
 		default:
@@ -71,6 +76,78 @@ func serveBench() int {
 
 // initLimit is what services/init sets.
 const initLimit = 20 << 20
+
+// Read sends readSize bytes in pieces as hostd does.
+func (versionServer) Read(_ *machine.ReadRequest, stream grpc.ServerStreamingServer[common.Data]) error {
+	piece := &common.Data{Bytes: make([]byte, readPiece)}
+
+	for range readSize / readPiece {
+		if err := stream.Send(piece); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+const (
+	readSize  = 500 << 20
+	readPiece = 64 << 10
+)
+
+// read takes a whole file and gives its speed in MB/s.
+func read(ctx context.Context, conn *grpc.ClientConn) (float64, error) {
+	begin := time.Now()
+
+	stream, err := machine.NewMachineServiceClient(conn).Read(ctx, &machine.ReadRequest{Path: "/file"})
+	if err != nil {
+		return 0, err
+	}
+
+	for size := 0; ; {
+		piece, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return float64(size) / 1e6 / time.Since(begin).Seconds(), nil
+		}
+
+		if err != nil {
+			return 0, err
+		}
+
+		size += len(piece.GetBytes())
+	}
+}
+
+// BenchmarkRead compares a file of 500 MB through the gateway with the same straight from its daemon's socket, in turn.
+func BenchmarkRead(b *testing.B) {
+	authority := fake.NewAuthority(b)
+	n := benchNode(b, authority, "127.0.0.2", "0")
+	admin := n.client(b, authority, access.Admin)
+	await(b, 10*time.Second, func() error { return version(within(b, time.Second), admin) })
+
+	var speeds [2][]float64
+
+	for range 5 {
+		for i, conn := range []*grpc.ClientConn{socket(b, n, "hostd"), admin} {
+			speed, err := read(within(b, time.Minute), conn)
+			if err != nil {
+				b.Fatal(err)
+			}
+
+			speeds[i] = append(speeds[i], speed)
+		}
+	}
+
+	for i := range speeds {
+		slices.Sort(speeds[i])
+	}
+
+	direct, through := speeds[0][len(speeds[0])/2], speeds[1][len(speeds[1])/2]
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(direct, "direct-MB/s")
+	b.ReportMetric(through, "through-MB/s")
+	b.ReportMetric(through/direct, "ratio")
+}
 
 func publishServices(env *daemon.Env) error {
 	for i := range 16 {
@@ -114,7 +191,7 @@ func benchNode(b *testing.B, authority *fake.Authority, address, port string) *n
 	fake.PublishConfig(b, n.configd)
 	fake.PublishAPI(b, n.trustd, authority.Server(b, address), authority.Client(b, access.Impersonator), authority)
 
-	for _, name := range []string{"init", "networkd"} {
+	for _, name := range []string{"init", "networkd", "hostd"} {
 		start(b, exec.Command(os.Args[0], "--run-dir", n.runDir, "--state-dir", b.TempDir()), benchVariable+"="+name)
 	}
 
@@ -164,6 +241,20 @@ func BenchmarkGateway(b *testing.B) {
 		b.Run("Version/1/"+path.name, func(b *testing.B) { measure(b, first, 1, call) })
 		b.Run("Version/16/"+path.name, func(b *testing.B) { measure(b, first, 16, call) })
 	}
+
+	b.Run("Version/16/local-16-connections", func(b *testing.B) {
+		conns := make(chan *grpc.ClientConn, 16)
+		for range cap(conns) {
+			conns <- first.client(b, authority, access.Admin)
+		}
+
+		measure(b, first, cap(conns), func() error {
+			conn := <-conns
+			defer func() { conns <- conn }()
+
+			return version(within(b, time.Minute), conn)
+		})
+	})
 
 	for _, path := range []struct {
 		name string

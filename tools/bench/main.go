@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return door.Serve()
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("only", "", "run only these sections: memory, calls, resources, apply, restart, start, size")
+	only := flags.String("only", "", "run only these sections: memory, calls, read, resources, apply, restart, start, size")
 	settle := flags.Duration("settle", time.Minute, "time between the start of the cluster and the reading of its memory")
 	vms := flags.Bool("vm", false, "measure virtual machines, started with QEMU")
 	runs := flags.Int("runs", 3, "with -vm: how many machines the medians are of")
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	})
 	if err == nil {
 		err = withCluster(ctx, "bench", "10.78.0.0/24", 3, 1, func(ctx context.Context) error {
-			return measure(ctx, section{"calls", calls}, section{"resources", resources}, section{"apply", applyAddresses},
+			return measure(ctx, section{"calls", calls}, section{"read", reading}, section{"resources", resources}, section{"apply", applyAddresses},
 				section{"restart", restarts}, section{"start", starts}, section{"size", sizes})
 		})
 	}

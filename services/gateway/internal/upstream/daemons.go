@@ -89,6 +89,7 @@ func dialDaemon(name, socket string) (*Conn, error) {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
+		grpc.WithReadBufferSize(readBuffer),
 	)
 	if err != nil {
 		return nil, err
@@ -187,6 +188,8 @@ const (
 	// Windows are what a slow reader may leave in the gateway; fixed ones save the pings that would measure them.
 	streamWindow = 1 << 20
 	connWindow   = 8 << 20
+	// readBuffer takes several frames of a file at once.
+	readBuffer = 64 << 10
 )
 
 func callOptions() []grpc.CallOption {
