@@ -5,12 +5,13 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
+	protobuf "google.golang.org/protobuf/proto"
 )
 
 // Raw is an encoded protobuf message in pieces; the pieces are shared and must not change.
 type Raw [][]byte
 
-// Codec is gRPC's protobuf codec that also takes Raw.
+// Codec is gRPC's protobuf codec that also takes Raw, and strings that are not UTF-8.
 func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2(proto.Name)} }
 
 type codec struct{ encoding.CodecV2 }
@@ -18,7 +19,7 @@ type codec struct{ encoding.CodecV2 }
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	raw, ok := v.(Raw)
 	if !ok {
-		return c.CodecV2.Marshal(v)
+		return c.message(v)
 	}
 
 	data := make(mem.BufferSlice, len(raw))
@@ -27,4 +28,19 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 
 	return data, nil
+}
+
+// message encodes a message, and tries again with valid text if it cannot be.
+func (c codec) message(v any) (mem.BufferSlice, error) {
+	data, err := c.CodecV2.Marshal(v)
+
+	m, ok := v.(protobuf.Message)
+	if err == nil || !ok {
+		return data, err
+	}
+
+	m = protobuf.Clone(m) // the method may keep its own
+	validText(m.ProtoReflect())
+
+	return c.CodecV2.Marshal(m)
 }
