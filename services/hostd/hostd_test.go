@@ -248,6 +248,12 @@ func TestErrors(t *testing.T) {
 	_, err = read(h.api.Dmesg(t.Context(), &machine.DmesgRequest{}))
 	say("dmesg without a log", err)
 
+	_, err = read(h.api.Read(t.Context(), &machine.ReadRequest{Path: "/etc/\x00"}))
+	say("read a NUL", err)
+
+	_, err = read(h.api.Read(t.Context(), &machine.ReadRequest{Path: "/" + strings.Repeat("x", 300)}))
+	say("read a long name", status.Error(status.Code(err), "its name is too long"))
+
 	kittest.Golden(t, "errors.txt", out.Bytes())
 }
 

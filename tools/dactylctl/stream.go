@@ -108,6 +108,10 @@ func extractStream(c *client.Client, stream client.Receiver[*common.Data], into 
 		copied <- err
 	}()
 	err := extract(r, into)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r) // what could not be copied is told at the very end
+	}
+
 	r.CloseWithError(err)
 	if streamErr := <-copied; streamErr != nil && !errors.Is(streamErr, io.ErrClosedPipe) {
 		return streamErr

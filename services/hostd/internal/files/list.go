@@ -41,7 +41,7 @@ func (r Root) List(ctx context.Context, path string, o ListOptions, send func(*m
 		return err
 	}
 
-	begin, info, err := start(asked)
+	begin, info, err := r.start(asked)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (w *walk) entry(path string, info os.FileInfo, depth int) error {
 	)
 
 	if descend {
-		children, problem = os.ReadDir(path)
+		children, problem = w.root.readDir(path)
 	}
 
 	if problem != nil || wanted(info.Mode(), w.options.Types) {

@@ -27,7 +27,7 @@ func (r Root) Usage(ctx context.Context, path string, o UsageOptions, send func(
 		return err
 	}
 
-	begin, info, err := start(asked)
+	begin, info, err := r.start(asked)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (u *usage) entry(path string, info os.FileInfo, depth int) (int64, error) {
 }
 
 func (u *usage) children(path string, depth int, problem *error) (int64, error) {
-	entries, err := os.ReadDir(path)
+	entries, err := u.root.readDir(path)
 	if err != nil && !os.IsNotExist(err) {
 		*problem = err
 	}

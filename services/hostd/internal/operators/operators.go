@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -83,7 +84,7 @@ func (s *Server) Read(r *machine.ReadRequest, stream grpc.ServerStreamingServer[
 func (s *Server) Copy(r *machine.CopyRequest, stream grpc.ServerStreamingServer[common.Data]) error {
 	out := bufio.NewWriterSize(writerFunc(sendData(stream)), files.Chunk)
 	if err := s.Root.Archive(stream.Context(), orRoot(r.GetRootPath()), out); err != nil {
-		return s.asStatus(err)
+		return s.asStatus(errors.Join(err, out.Flush()))
 	}
 
 	return s.asStatus(out.Flush())
@@ -193,14 +194,18 @@ func (f writerFunc) Write(b []byte) (int, error) { return len(b), f(b) }
 
 // asStatus gives errors the code that clients branch on, and names the path as the node knows it.
 func (s *Server) asStatus(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		err = fmt.Errorf("%s: %w", s.Root.Show(at.Path), at.Err)
+	unreadable := (*files.Unreadable)(nil)
+
+	if at := (*fs.PathError)(nil); errors.As(err, &at) && !errors.As(err, &unreadable) {
+		err = fmt.Errorf("%s: %w", strings.ToValidUTF8(s.Root.Show(at.Path), "\uFFFD"), at.Err)
 	}
 
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &unreadable):
+		// All that could be copied is; none of the codes below says so.
+		return status.Error(codes.DataLoss, strings.ToValidUTF8(err.Error(), "\uFFFD"))
 	case status.Code(err) != codes.Unknown:
 		return err
 	case errors.Is(err, context.Canceled):
@@ -211,7 +216,8 @@ func (s *Server) asStatus(err error) error {
 		return status.Error(codes.NotFound, err.Error())
 	case errors.Is(err, fs.ErrPermission):
 		return status.Error(codes.PermissionDenied, err.Error())
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, files.ErrNotRegular), errors.Is(err, os.ErrInvalid):
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, files.ErrNotRegular), errors.Is(err, os.ErrInvalid),
+		errors.Is(err, files.ErrPath), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, files.ErrTaken):
 		return status.Error(codes.InvalidArgument, err.Error())
 	default:
 		return status.Error(codes.Internal, err.Error())
