@@ -144,12 +144,12 @@ func TestLoadAuthorityErrors(t *testing.T) {
 		pair pki.Pair
 		want string
 	}{
-		{"empty", pki.Pair{}, "no PEM block in the certificate"},
-		{"not PEM", pki.Pair{Crt: []byte("hello")}, "no PEM block in the certificate"},
-		{"key as certificate", pki.Pair{Crt: root.Key}, `a PEM block "PRIVATE KEY" where a certificate is expected`},
+		{"empty", pki.Pair{}, "parse certificate: not a PEM certificate"},
+		{"not PEM", pki.Pair{Crt: []byte("hello")}, "parse certificate: not a PEM certificate"},
+		{"key as certificate", pki.Pair{Crt: root.Key}, `parse certificate: the PEM block is a "PRIVATE KEY"`},
 		{"leaf", leaf, `the certificate "CN=leaf" is not a CA`},
 		{"key of another", pki.Pair{Crt: root.Crt, Key: second.Key}, "the key does not belong to the CA certificate"},
-		{"certificate as key", pki.Pair{Crt: root.Crt, Key: root.Crt}, `a PEM block "CERTIFICATE" where a private key is expected`},
+		{"certificate as key", pki.Pair{Crt: root.Crt, Key: root.Crt}, `parse private key: the PEM block is a "CERTIFICATE"`},
 	} {
 		if _, err := pki.LoadAuthority(test.pair); err == nil || err.Error() != test.want {
 			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
