@@ -270,7 +270,7 @@ func (n *node) startGateway(t testing.TB) {
 		defer file.Close()
 
 		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
-		names += ":tcp:50002"
+		names += ":tcp:50003"
 	}
 
 	if n.credential != nil {
