@@ -26,7 +26,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/diskd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/operators"
 	"github.com/dactyl-os/dactyl/services/kit/mountinfo"
-	"github.com/dactyl-os/dactyl/services/kit/reconcile"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // DisksEnv names the disks (/dev/loop3,/dev/loop4) of a daemon that does not run a machine of its own. Without it there
@@ -50,8 +50,8 @@ func New(env *daemon.Env) error {
 		Scope: scope(env, parameters.Last(cmdline.Platform)),
 	}
 	engine := &controllers.Engine{System: system, Log: env.Log, Settle: settleTime(parameters), Now: time.Now}
-	poke := reconcile.NewPoke()
-	changed := poke.Poke
+	again := poke.New()
+	changed := again.Poke
 
 	methods := &operators.Machine{
 		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: env.RunFile("resetting"),
@@ -86,7 +86,7 @@ func New(env *daemon.Env) error {
 		})
 	}
 
-	return env.Controller(&controllers.Volumes{Engine: engine, System: system, Log: env.Log, Poke: poke})
+	return env.Controller(&controllers.Volumes{Engine: engine, System: system, Log: env.Log, Poke: again})
 }
 
 // initTime is how long init may take to make directories.

@@ -11,6 +11,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 	"github.com/dactyl-os/dactyl/services/kit/report"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/controllers"
@@ -23,7 +24,7 @@ import (
 
 // New wires the daemon.
 func New(env *daemon.Env) error {
-	changed := make(chan struct{}, 1)
+	changed := poke.New()
 	missing := &sentence{changed: changed}
 	missing.set("waiting for the machine configuration")
 
@@ -38,7 +39,7 @@ func New(env *daemon.Env) error {
 	keep := keeper.New(env.Log, func(s keeper.Status) {
 		env.Log.Info("etcd status", "message", s.Message, "ready", s.Ready, "learner", s.Learner)
 		reporter.Tell(stateOf(s), s.Message)
-		poke(changed)
+		changed.Poke()
 
 		if err := run.Member(s.Member); err != nil {
 			env.Log.Warn("memory of this run", "error", err)
@@ -108,7 +109,7 @@ func stateOf(s keeper.Status) string {
 
 // sentence says why there is no specification of the member.
 type sentence struct {
-	changed chan struct{}
+	changed poke.Chan
 	text    atomic.Pointer[string]
 }
 
@@ -116,13 +117,6 @@ func (s *sentence) get() string { return *s.text.Load() }
 
 func (s *sentence) set(text string) {
 	if old := s.text.Swap(&text); old == nil || *old != text {
-		poke(s.changed)
-	}
-}
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		s.changed.Poke()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/controller"
 
 	"github.com/dactyl-os/dactyl/services/kit/backoff"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // Loop is the loop of a controller that also has a clock: it runs again after Every, and sooner when a step failed. A failure
@@ -17,7 +18,7 @@ type Loop struct {
 	// Retry are the pauses after a step that failed.
 	Retry backoff.Backoff
 	// Poke is one more reason for a run; nil: none.
-	Poke Poke
+	Poke poke.Chan
 	// Failed hears of each failure and of the pause until the next attempt.
 	Failed func(err error, pause time.Duration)
 }
@@ -57,19 +58,5 @@ func (l Loop) Run(ctx context.Context, r controller.Runtime, step func() error) 
 		}
 
 		r.ResetRestartBackoff()
-	}
-}
-
-// Poke wakes a loop. Many pokes before it wakes are one.
-type Poke chan struct{}
-
-// NewPoke makes one.
-func NewPoke() Poke { return make(Poke, 1) }
-
-// Poke wakes the loop that receives from p, now or when it comes back.
-func (p Poke) Poke() {
-	select {
-	case p <- struct{}{}:
-	default:
 	}
 }

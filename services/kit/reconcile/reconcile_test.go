@@ -17,6 +17,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/kit/backoff"
 	"github.com/dactyl-os/dactyl/services/kit/internal/testdaemon"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 )
@@ -44,12 +45,12 @@ func TestLoopTriesAgain(t *testing.T) {
 
 	var told []string
 
-	poke := reconcile.NewPoke()
+	again := poke.New()
 	steps := 0
 
 	loop := reconcile.Loop{
 		Retry:  backoff.Backoff{First: time.Millisecond, Most: 4 * time.Millisecond},
-		Poke:   poke,
+		Poke:   again,
 		Failed: func(err error, pause time.Duration) { told = append(told, fmt.Sprint(err, " ", pause)) },
 	}
 
@@ -60,8 +61,8 @@ func TestLoopTriesAgain(t *testing.T) {
 		case steps <= 4:
 			return fmt.Errorf("attempt %d", steps)
 		case steps == 5:
-			poke.Poke()
-			poke.Poke()
+			again.Poke()
+			again.Poke()
 
 			return nil
 		case steps == 6:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/services/configd/internal/store"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // DefaultTryTimeout is how long a try lasts if the caller does not say.
@@ -61,13 +62,13 @@ type Active struct {
 	// machine has a configuration, and nobody but its administrator may give it another.
 	damage, refused error
 	told            string
-	trying          time.Time     // deadline of the try, zero if there is none
-	changed         chan struct{} // the deadline changed
+	trying          time.Time // deadline of the try, zero if there is none
+	changed         poke.Chan // the deadline changed
 }
 
 // Open takes up what the state directory holds and publishes it.
 func Open(options Options) (*Active, error) {
-	a := &Active{Options: options, changed: make(chan struct{}, 1)}
+	a := &Active{Options: options, changed: poke.New()}
 
 	return a, a.reopen()
 }

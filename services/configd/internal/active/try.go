@@ -98,12 +98,7 @@ func (a *Active) endTry() {
 	a.wake()
 }
 
-func (a *Active) wake() {
-	select {
-	case a.changed <- struct{}{}:
-	default:
-	}
-}
+func (a *Active) wake() { a.changed.Poke() }
 
 func (a *Active) try(next *config.Config, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)

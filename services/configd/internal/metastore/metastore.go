@@ -15,6 +15,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/meta"
 	"github.com/dactyl-os/dactyl/services/configd/internal/store"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // ErrNoHome tells that the machine has no META partition yet.
@@ -54,7 +55,7 @@ type Store struct {
 	known bool
 	// home: they are kept at Home.
 	home  bool
-	again chan struct{}
+	again poke.Chan
 }
 
 // Open reads what there is and publishes it. What cannot be read now is read again by Run, and before any change.
@@ -62,7 +63,7 @@ func (s *Store) Open(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	s.again = make(chan struct{}, 1)
+	s.again = poke.New()
 
 	if err := s.load(ctx); err != nil {
 		s.Log.Error("META is not known yet", "error", err)
@@ -284,11 +285,7 @@ func (s *Store) keep(ctx context.Context, next meta.Values) error {
 // doubt has META read again.
 func (s *Store) doubt() {
 	s.known = false
-
-	select {
-	case s.again <- struct{}{}:
-	default:
-	}
+	s.again.Poke()
 }
 
 func (s *Store) limited(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -16,6 +16,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/membership"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/record"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/seeds"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // Port is used for both UDP and TCP, on every node.
@@ -54,8 +55,8 @@ type Mesh struct {
 	queue  *memberlist.TransmitLimitedQueue
 	// peers counts the nodes there, for the queue, without a lock.
 	peers   atomic.Int64
-	changed chan struct{} // for the reader of View
-	wake    chan struct{} // for Run
+	changed poke.Chan // for the reader of View
+	wake    poke.Chan // for Run
 
 	mu         sync.Mutex
 	settings   Settings
@@ -76,7 +77,7 @@ type Files struct {
 func New(nodeID string, files Files, log *slog.Logger) *Mesh {
 	m := &Mesh{
 		nodeID: nodeID, log: log, files: files,
-		changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		changed: poke.New(), wake: poke.New(),
 		table: record.NewTable(nodeID), addresses: map[string]netip.Addr{},
 	}
 
@@ -117,7 +118,7 @@ func (m *Mesh) Configure(settings Settings) {
 	m.settings = settings
 	m.mu.Unlock()
 
-	signal(m.wake)
+	m.wake.Poke()
 }
 
 // Describe sets what this node says of itself.
@@ -132,8 +133,8 @@ func (m *Mesh) Describe(own record.Record) {
 	m.mu.Unlock()
 
 	if changed {
-		signal(m.changed)
-		signal(m.wake)
+		m.changed.Poke()
+		m.wake.Poke()
 	}
 }
 
@@ -182,8 +183,8 @@ func (m *Mesh) heard(records []record.Record) {
 	m.mu.Unlock()
 
 	if anyChanged || anyRaised {
-		signal(m.changed)
-		signal(m.wake)
+		m.changed.Poke()
+		m.wake.Poke()
 	}
 }
 
@@ -201,8 +202,8 @@ func (m *Mesh) joined(node *memberlist.Node) {
 	m.mu.Unlock()
 
 	m.log.Info("node joined", "node", node.Name, "address", addr.Unmap())
-	signal(m.changed)
-	signal(m.wake)
+	m.changed.Poke()
+	m.wake.Poke()
 }
 
 func (m *Mesh) left(nodeID string) {
@@ -217,8 +218,8 @@ func (m *Mesh) left(nodeID string) {
 	m.mu.Unlock()
 
 	m.log.Info("node left or failed", "node", nodeID, "kept", membership.Grace)
-	signal(m.changed)
-	signal(m.wake)
+	m.changed.Poke()
+	m.wake.Poke()
 }
 
 // knownRecords are the own record and those of the nodes that count: others
@@ -233,11 +234,4 @@ func (m *Mesh) knownRecords() []record.Record {
 	}
 
 	return membership.Affiliates(own, m.table.Others(), m.presence)
-}
-
-func signal(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
 }

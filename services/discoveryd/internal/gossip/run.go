@@ -183,7 +183,7 @@ func (r *runner) pause() time.Duration {
 
 	if len(expired) > 0 {
 		r.log.Info("nodes gone", "nodes", expired)
-		signal(r.changed)
+		r.changed.Poke()
 	}
 
 	pause := time.Minute

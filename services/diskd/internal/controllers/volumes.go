@@ -12,6 +12,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource/block"
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 
@@ -31,7 +32,7 @@ type Volumes struct {
 	System *blockdev.System
 	Log    *slog.Logger
 	// Poke asks for a pass.
-	Poke reconcile.Poke
+	Poke poke.Chan
 
 	mu     sync.Mutex
 	view   View

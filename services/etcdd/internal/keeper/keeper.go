@@ -15,7 +15,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
 
 	"github.com/dactyl-os/dactyl/services/kit/backoff"
-	"github.com/dactyl-os/dactyl/services/kit/reconcile"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 const (
@@ -52,7 +52,7 @@ type Status struct {
 type Keeper struct {
 	log    *slog.Logger
 	report func(Status)
-	wake   reconcile.Poke
+	wake   poke.Chan
 
 	mu     sync.Mutex
 	input  Input
@@ -73,7 +73,7 @@ type Keeper struct {
 // New makes a keeper; report is called from its goroutine whenever the status changes.
 func New(log *slog.Logger, report func(Status)) *Keeper {
 	return &Keeper{
-		log: log, report: report, wake: reconcile.NewPoke(), retry: backoff.Backoff{First: lookEvery, Most: backoffMax},
+		log: log, report: report, wake: poke.New(), retry: backoff.Backoff{First: lookEvery, Most: backoffMax},
 		input: Input{ControlPlane: true, Missing: "waiting for the machine configuration"},
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/init/internal/eventlog"
 	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 	"github.com/dactyl-os/dactyl/services/kit/version"
 )
 
@@ -32,7 +33,7 @@ type Node struct {
 	loop    *supervise.Loop
 	started time.Time
 	// changed, served and defined wake who publishes, who checks health and who watches what units wait for.
-	changed, served, defined chan struct{}
+	changed, served, defined poke.Chan
 	power                    chan Power
 	// goingDown is closed when the way down begins.
 	goingDown chan struct{}
@@ -52,7 +53,7 @@ type Node struct {
 func New(log *slog.Logger, runner supervise.Runner, manifests []manifest.Manifest) *Node {
 	n := &Node{
 		Events: eventlog.New(1024), log: log, started: time.Now(),
-		changed: make(chan struct{}, 1), served: make(chan struct{}, 1), defined: make(chan struct{}, 1), power: make(chan Power, 1), goingDown: make(chan struct{}), stopLimit: stopLimit,
+		changed: poke.New(), served: poke.New(), defined: poke.New(), power: make(chan Power, 1), goingDown: make(chan struct{}), stopLimit: stopLimit,
 	}
 	core := supervise.New(supervise.DefaultPolicy(), manifests, n.started, n.told)
 	n.loop = supervise.NewLoop(core, runner)
@@ -104,9 +105,9 @@ func (n *Node) told(e supervise.Event) {
 
 	switch e.State {
 	case supervise.Running:
-		poke(n.served)
+		n.served.Poke()
 	case supervise.Initialized, supervise.Waiting:
-		poke(n.defined)
+		n.defined.Poke()
 	}
 }
 
@@ -117,14 +118,7 @@ func (n *Node) publish(actor string, payload proto.Message) {
 }
 
 // touch wakes the publisher of resources.
-func (n *Node) touch() { poke(n.changed) }
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
+func (n *Node) touch() { n.changed.Poke() }
 
 // Services gives a copy of every service, init among them.
 func (n *Node) Services() []supervise.Status {

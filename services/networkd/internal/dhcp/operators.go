@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 )
@@ -26,8 +27,8 @@ type Wanted struct {
 type Operators struct {
 	exchange Exchange
 	log      *slog.Logger
-	changed  chan struct{}
-	wake     chan struct{}
+	changed  poke.Chan
+	wake     poke.Chan
 
 	mu     sync.Mutex
 	memory *memory.File[Leases]
@@ -41,7 +42,7 @@ type Operators struct {
 func New(exchange Exchange, remembered *memory.File[Leases], log *slog.Logger) *Operators {
 	return &Operators{
 		exchange: exchange, log: log, memory: remembered,
-		changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), metrics: map[string]uint32{}, ended: map[string]spec.Set{},
+		changed: poke.New(), wake: poke.New(), metrics: map[string]uint32{}, ended: map[string]spec.Set{},
 	}
 }
 
@@ -66,7 +67,7 @@ func (o *Operators) Want(links []Wanted) {
 	o.mu.Unlock()
 
 	if !same {
-		poke(o.wake)
+		o.wake.Poke()
 	}
 }
 
@@ -107,7 +108,7 @@ func (o *Operators) Holds(link string) bool {
 // running is an operator at work.
 type running struct {
 	cancel context.CancelFunc
-	wake   chan struct{}
+	wake   poke.Chan
 	ended  chan struct{}
 }
 
@@ -162,7 +163,7 @@ func (o *Operators) adjust(ctx context.Context, at map[string]running, failed ch
 
 	for link := range wanted {
 		if r, ok := at[link]; ok {
-			poke(r.wake)
+			r.wake.Poke()
 		} else {
 			at[link] = o.start(ctx, link, failed)
 		}
@@ -196,7 +197,7 @@ func (o *Operators) forget(wanted map[string]Wanted) error {
 
 func (o *Operators) start(ctx context.Context, link string, failed chan<- error) running {
 	ctx, cancel := context.WithCancel(ctx)
-	r := running{cancel: cancel, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	r := running{cancel: cancel, wake: poke.New(), ended: make(chan struct{})}
 
 	o.mu.Lock()
 	lease := o.memory.Value[link]
@@ -248,14 +249,7 @@ func (o *Operators) set(link string, lease *Lease) error {
 
 	o.memory.Value = next
 
-	poke(o.changed)
+	o.changed.Poke()
 
 	return o.memory.Save()
-}
-
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
