@@ -192,9 +192,9 @@ func told(d damage, boot bool, said func(string) string) error {
 		by, want = "configd", "mended|kept shut"
 	case name == "node-identity.yaml" && d.kind != "truncated" && d.kind != "longer":
 		by, want = "discoveryd", "mended|lost|made"
-	case name == "trustd.resources" && !boot && d.kind != "missing" && d.kind != "truncated":
-		by, want = "trustd", "are not used"
-	case name == "discoveryd.records" && !boot && d.kind != "missing" && d.kind != "truncated":
+	case name == "resources" && !boot && d.kind != "missing" && d.kind != "truncated":
+		by, want = "trustd", "not used"
+	case name == "records" && !boot && d.kind != "missing" && d.kind != "truncated":
 		by, want = "discoveryd", "is not used"
 	default:
 		return nil

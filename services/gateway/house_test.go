@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -184,11 +185,11 @@ func (h *house) remember(t *testing.T) {
 func (h *house) files() []string {
 	var paths []string
 
-	for _, name := range []string{"config.yaml", "config.good", "meta", "node-identity.yaml", "node-identity.good"} {
+	for _, name := range []string{"config.yaml", "config.good", "meta", "discoveryd/node-identity.yaml", "discoveryd/node-identity.good"} {
 		paths = append(paths, filepath.Join(h.state, name))
 	}
 
-	for _, name := range []string{"trustd.resources", "discoveryd.records"} {
+	for _, name := range []string{"trustd/resources", "discoveryd/records"} {
 		paths = append(paths, filepath.Join(h.run, name))
 	}
 
@@ -213,7 +214,7 @@ func (h *house) restore(t *testing.T, boot bool) {
 		if boot && strings.HasPrefix(path, h.run) {
 			err = os.RemoveAll(path)
 		} else {
-			err = os.WriteFile(path, data, 0o600)
+			err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600))
 		}
 
 		if err != nil {

@@ -16,7 +16,7 @@ type damage struct {
 
 func (h *house) choose(random *rand.Rand) (damages []damage, boot bool) {
 	paths := h.files()
-	for _, name := range []string{"config.staged.json", "config.try.json", "discovery-peers.json"} {
+	for _, name := range []string{"config.staged.json", "config.try.json", "discoveryd/discovery-peers.json"} {
 		paths = append(paths, filepath.Join(h.state, name))
 	}
 
@@ -87,7 +87,7 @@ func hurt(random *rand.Rand, path string) damage {
 	}
 
 	// The run directory is in memory: what is in it may be torn or of another build, but is no directory.
-	if strings.HasSuffix(path, ".resources") || strings.HasSuffix(path, ".records") || strings.HasSuffix(path, ".json") {
+	if name := filepath.Base(path); name == "resources" || name == "records" || strings.HasSuffix(name, ".json") {
 		kinds = kinds[:len(kinds)-1]
 	}
 
