@@ -47,6 +47,8 @@ func TestMain(m *testing.M) {
 		os.Exit(daemon.Main(os.Getenv("DACTYL_NAME"), keep))
 	case "program":
 		os.Exit(program(os.Getenv("PROGRAM_DIR")))
+	case "probe":
+		os.Exit(probe())
 	case "orphans":
 		// A child that leaves its parent, and ends when the test lets it.
 		_, _ = os.StartProcess("/bin/cat", []string{"cat", os.Getenv("DACTYL_LEASH")}, &os.ProcAttr{
