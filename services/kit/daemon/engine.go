@@ -6,13 +6,14 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/controller/runtime"
 	"github.com/cosi-project/runtime/pkg/state"
 
 	"github.com/dactyl-os/dactyl/services/kit/internal/memo"
-	"github.com/dactyl-os/dactyl/services/kit/internal/zapslog"
+	"github.com/dactyl-os/dactyl/services/kit/zapslog"
 )
 
 // engine is cosi's controller runtime over the routed state; daemons without controllers do not start one.
@@ -38,7 +39,7 @@ func (e *engine) get() (*runtime.Runtime, error) {
 
 	var err error
 
-	e.runtime, err = runtime.NewRuntime(st, zapslog.New(e.env.Log))
+	e.runtime, err = runtime.NewRuntime(st, zapslog.New(e.env.Log, zapslog.Options{Least: zapcore.DebugLevel}))
 	if err != nil {
 		return nil, fmt.Errorf("make controller runtime: %w", err)
 	}

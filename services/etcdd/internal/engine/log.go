@@ -1,124 +1,53 @@
 package engine
 
 import (
-	"context"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/dactyl-os/dactyl/services/kit/zapslog"
 )
 
-// quietFor is how long a repeated message of etcd stays unsaid: an absent peer makes several a second.
+// quietFor is how long a repeated warning of etcd stays unsaid: an absent peer makes several a second.
 const quietFor = 30 * time.Second
 
-// slogCore gives etcd a logger that hands warnings and worse to ours.
-type slogCore struct {
-	log  *slog.Logger
-	said *said
-}
-
-type said struct {
+// lastWords are why etcd stopped by itself: it says so only in its log.
+type lastWords struct {
 	mu    sync.Mutex
-	at    map[string]time.Time
 	fatal error
 }
 
-func newSlogCore(log *slog.Logger) *slogCore {
-	return &slogCore{log: log, said: &said{at: map[string]time.Time{}}}
+// logger gives etcd one that hands warnings and worse to ours.
+func (w *lastWords) logger(log *slog.Logger) *zap.Logger {
+	return zapslog.New(log, zapslog.Options{Least: zapcore.WarnLevel, Quiet: quietFor, Each: w.hear})
 }
 
-// serverError is why etcd stopped by itself: it says so only in its log.
-func (c *slogCore) serverError() error {
-	c.said.mu.Lock()
-	defer c.said.mu.Unlock()
-
-	if c.said.fatal != nil && strings.Contains(c.said.fatal.Error(), "permanently removed from the cluster") {
-		return ErrRemoved
+func (w *lastWords) hear(entry zapcore.Entry, fields []zapcore.Field) {
+	if entry.Message != "server error" {
+		return
 	}
 
-	return c.said.fatal
-}
-
-func (c *slogCore) Enabled(level zapcore.Level) bool { return level >= zapcore.WarnLevel }
-
-func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return &slogCore{log: slog.New(c.log.Handler().WithAttrs(attrs(fields))), said: c.said}
-}
-
-func (c *slogCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(entry.Level) {
-		return checked.AddCore(entry, c)
-	}
-
-	return checked
-}
-
-func (c *slogCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	if entry.Message == "server error" {
-		c.said.end(fields)
-	}
-
-	level := slog.LevelWarn
-	if entry.Level >= zapcore.ErrorLevel {
-		level = slog.LevelError
-	}
-
-	if level == slog.LevelWarn && !c.said.first(entry.Message, entry.Time) {
-		return nil
-	}
-
-	c.log.LogAttrs(context.Background(), level, entry.Message, attrs(fields)...)
-
-	return nil
-}
-
-func (c *slogCore) Sync() error { return nil }
-
-func (s *said) first(message string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	if last, ok := s.at[message]; ok && now.Sub(last) < quietFor {
-		return false
-	}
-
-	s.at[message] = now
-
-	return true
-}
-
-func (s *said) end(fields []zapcore.Field) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 
 	for _, f := range fields {
 		if err, ok := f.Interface.(error); ok {
-			s.fatal = err
+			w.fatal = err
 		}
 	}
 }
 
-func attrs(fields []zapcore.Field) []slog.Attr {
-	encoder := zapcore.NewMapObjectEncoder()
-	for _, f := range fields {
-		f.AddTo(encoder)
+func (w *lastWords) err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	if w.fatal != nil && strings.Contains(w.fatal.Error(), "permanently removed from the cluster") {
+		return ErrRemoved
 	}
 
-	out := make([]slog.Attr, 0, len(encoder.Fields))
-	for k, v := range encoder.Fields {
-		out = append(out, slog.Any(k, v))
-	}
-
-	slices.SortFunc(out, func(a, b slog.Attr) int {
-		if a.Key < b.Key {
-			return -1
-		}
-
-		return 1
-	})
-
-	return out
+	return w.fatal
 }

@@ -19,7 +19,6 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
 )
@@ -40,7 +39,7 @@ type Member struct {
 	etcd     *embed.Etcd
 	client   *clientv3.Client
 	peerURLs []string
-	log      *slogCore
+	words    *lastWords
 	close    func()
 	done     chan struct{}
 	err      error
@@ -62,9 +61,9 @@ func StartExisting(s Settings, log *slog.Logger) (*Member, error) {
 }
 
 func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error) {
-	core := newSlogCore(log)
+	words := &lastWords{}
 
-	cfg, err := s.config(zap.New(core), cluster, state)
+	cfg, err := s.config(words.logger(log), cluster, state)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +79,7 @@ func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error)
 
 	m := &Member{
 		ID: uint64(etcd.Server.MemberID()), Fingerprint: s.Fingerprint(), etcd: etcd, client: v3client.New(etcd.Server),
-		peerURLs: s.PeerURLs, log: core, close: sync.OnceFunc(etcd.Close), done: make(chan struct{}),
+		peerURLs: s.PeerURLs, words: words, close: sync.OnceFunc(etcd.Close), done: make(chan struct{}),
 	}
 
 	go m.supervise()
@@ -110,7 +109,7 @@ func (m *Member) supervise() {
 	m.close()
 
 	// A member that ends while it starts gives its listeners' error, which says nothing.
-	if err := m.log.serverError(); err != nil {
+	if err := m.words.err(); err != nil {
 		m.err = err
 	}
 
