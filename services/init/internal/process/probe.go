@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
+
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 )
 
 const (
@@ -30,7 +32,7 @@ func (r *Runner) awaitProbe(spec manifest.Manifest, ready func(version string), 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	for pause := probeFirst; !spec.Ready.None(); pause = min(2*pause, probeLast) {
+	for retry := (backoff.Backoff{First: probeFirst, Most: probeLast}); !spec.Ready.None(); {
 		ask, done := context.WithTimeout(ctx, probeTimeout)
 		err := r.Probe(ask, spec, spec.Ready)
 
@@ -41,7 +43,7 @@ func (r *Runner) awaitProbe(spec manifest.Manifest, ready func(version string), 
 		}
 
 		select {
-		case <-time.After(pause):
+		case <-time.After(retry.Next()):
 		case <-ended:
 			return
 		}

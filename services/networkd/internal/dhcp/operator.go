@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/dactyl-os/dactyl/services/kit/backoff"
 )
 
 // A failed acquisition is tried again after retryFirst, then at doubled times up to retryMax.
@@ -32,16 +34,16 @@ type operator struct {
 
 // run goes on from a lease, if there is one, until ctx ends or a change cannot be told.
 func (o *operator) run(ctx context.Context, lease *Lease) error {
-	for failures := 0; ctx.Err() == nil; {
-		next, pause, err := o.step(ctx, lease, failures)
+	retry := backoff.Backoff{First: retryFirst, Most: retryMax}
+
+	for ctx.Err() == nil {
+		next, pause, err := o.step(ctx, lease, retry.Next())
 		if ctx.Err() != nil {
 			return nil
 		}
 
-		failures++
-
 		if err == nil {
-			failures = 0
+			retry.Reset()
 		} else {
 			o.log.Warn("no DHCP lease yet", "link", o.link, "held", lease != nil, "error", err)
 		}
@@ -62,15 +64,15 @@ func (o *operator) run(ctx context.Context, lease *Lease) error {
 	return nil
 }
 
-// step does what is due and says how long there is nothing to do.
-func (o *operator) step(ctx context.Context, lease *Lease, failures int) (next *Lease, pause time.Duration, err error) {
+// step does what is due and says how long there is nothing to do: retry, when no server gave a lease.
+func (o *operator) step(ctx context.Context, lease *Lease, retry time.Duration) (next *Lease, pause time.Duration, err error) {
 	now := o.now()
 
 	switch {
 	case lease == nil:
 		next, err = o.acquire(ctx)
 		if err != nil {
-			return nil, min(retryFirst<<min(failures, 10), retryMax), err
+			return nil, retry, err
 		}
 
 		return next, next.Renew - now, nil
