@@ -47,6 +47,8 @@ type follower struct {
 	begun bool
 	// contents tells readers of the view what is known of the owner.
 	contents *contents
+	// told is why the watch broke, as logged last.
+	told string
 }
 
 func newFollower(s subscribe, out output, w wants, kind resource.Kind, o options) *follower {
@@ -89,6 +91,7 @@ func (f *follower) run(ctx context.Context) {
 		}
 
 		if lasting {
+			f.told = ""
 			retry.Reset()
 		}
 
@@ -98,12 +101,13 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// log tells of a watch that broke; an owner that is away is no news.
+// log tells of a watch that broke, once for each reason; an owner that is away is no news.
 func (f *follower) log(err error) {
-	if err == nil || IsNoOwner(err) || status.Code(err) == codes.Unavailable {
+	if err == nil || IsNoOwner(err) || status.Code(err) == codes.Unavailable || err.Error() == f.told {
 		return
 	}
 
+	f.told = err.Error()
 	f.options.log.Warn("watch broke", "type", f.kind.Type(), "error", err)
 }
 
