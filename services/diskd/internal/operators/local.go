@@ -3,6 +3,7 @@ package operators
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	diskdv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
+	"github.com/dactyl-os/dactyl/services/kit/peer"
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/controllers"
@@ -135,7 +137,7 @@ func (l *Local) Install(ctx context.Context, in *diskdv1.InstallRequest) (*diskd
 }
 
 // MountLabel mounts a filesystem read-only by its label.
-func (l *Local) MountLabel(_ context.Context, in *diskdv1.MountLabelRequest) (*diskdv1.MountLabelResponse, error) {
+func (l *Local) MountLabel(ctx context.Context, in *diskdv1.MountLabelRequest) (*diskdv1.MountLabelResponse, error) {
 	target, err := labelTarget(in.GetLabel())
 	if err != nil {
 		return nil, err
@@ -155,7 +157,9 @@ func (l *Local) MountLabel(_ context.Context, in *diskdv1.MountLabelRequest) (*d
 		return &diskdv1.MountLabelResponse{Path: mounted}, nil
 	}
 
-	options, ok := mountable()[fs]
+	caller, _ := peer.FromContext(ctx)
+
+	options, ok := mountable(caller.UID)[fs]
 	if !ok {
 		return nil, status.Errorf(codes.FailedPrecondition, "%s holds %s: volumes are iso9660, vfat or ext4", device, fs)
 	}
@@ -182,9 +186,14 @@ func (l *Local) UnmountLabel(_ context.Context, in *diskdv1.UnmountLabelRequest)
 }
 
 // mountable are the filesystems of volumes that people make for a machine, with their options. Nothing is written to them, be
-// it a journal's rest.
-func mountable() map[string][]string {
-	return map[string][]string{"iso9660": nil, "vfat": nil, volume.Ext4: {"noload"}}
+// it a journal's rest. What is on them may be secret, and is for the user who asked; only ext4 keeps the users it has.
+func mountable(user int) map[string][]string {
+	owner := fmt.Sprintf("uid=%d", user)
+
+	return map[string][]string{
+		"iso9660": {owner, "overriderockperm", "mode=0400", "dmode=0500"}, "vfat": {owner, "fmask=0377", "dmask=0277"},
+		volume.Ext4: {"noload"},
+	}
 }
 
 // labelTarget refuses labels of the system's own volumes and such as are not a file's name.
