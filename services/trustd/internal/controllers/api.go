@@ -117,7 +117,8 @@ func (ctrl *API) certificates(
 }
 
 // ask has the certificate signed by a control plane. One that refuses names of machine.certSANs, as those of the control plane,
-// which a generated configuration of a worker has too, is asked again without them: the worker's own do.
+// which a generated configuration of a worker has too, or addresses that every machine of the cluster has on its loopback
+// link, is asked again without them: what is the worker's alone does.
 func (ctrl *API) ask(
 	ctx context.Context, r controller.Reader, root *secrets.OSRootSpec, sans secrets.CertSANSpec,
 	issuer *x509.Certificate, accepted []*x509.Certificate, server **respki.CertificateAndKey,
@@ -137,10 +138,11 @@ func (ctrl *API) ask(
 		return err
 	}
 
+	shared := ofControlPlanes(members(ctx, r))
 	less := want
 	less.Request = spec.Worker(spec.Without(sans,
 		func(addr netip.Addr) bool {
-			return slices.Contains(root.CertSANIPs, addr) && !slices.Contains(own, addr)
+			return slices.Contains(root.CertSANIPs, addr) && !slices.Contains(own, addr) || slices.Contains(shared, addr)
 		},
 		func(name string) bool { return slices.Contains(root.CertSANDNSNames, name) && name != sans.FQDN }))
 
@@ -154,7 +156,7 @@ func (ctrl *API) ask(
 
 	if words := err.Error(); words != ctrl.refused {
 		ctrl.refused = words
-		ctrl.Log.Warn("the certificate is without the names of machine.certSANs", "error", err)
+		ctrl.Log.Warn("the certificate is without names and addresses that are a control plane's too", "error", err)
 	}
 
 	return nil
@@ -173,34 +175,45 @@ func ownAddresses(ctx context.Context, r controller.Reader) []netip.Addr {
 }
 
 // controlPlanes are the hosts to ask for a signature: the members that are
-// control planes, then the control plane endpoint, without this machine.
+// control planes, then the endpoint (without discovery it is all there is), without this machine.
 func controlPlanes(ctx context.Context, r controller.Reader, own []netip.Addr) ([]string, error) {
 	machine, err := reconcile.MachineConfig(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 
-	// Without discovery there are no members, and the endpoint is all there is.
-	members, err := safe.ReaderListAll[*cluster.Member](ctx, r)
+	return hosts(members(ctx, r), own, spec.ClusterEndpoint(machine)), nil
+}
+
+// members are none without discovery.
+func members(ctx context.Context, r controller.Reader) []*cluster.Member {
+	list, err := safe.ReaderListAll[*cluster.Member](ctx, r)
 	if err != nil {
-		members = safe.List[*cluster.Member]{}
+		return nil
 	}
 
-	return hosts(slices.Collect(members.All()), own, spec.ClusterEndpoint(machine)), nil
+	return slices.Collect(list.All())
+}
+
+// ofControlPlanes are the addresses of the members that are control planes.
+func ofControlPlanes(members []*cluster.Member) []netip.Addr {
+	var list []netip.Addr
+
+	for _, member := range members {
+		if member.TypedSpec().MachineType == enums.MachineTypeControlPlane {
+			list = append(list, member.TypedSpec().Addresses...)
+		}
+	}
+
+	return list
 }
 
 func hosts(members []*cluster.Member, own []netip.Addr, endpoint string) []string {
 	var list []string
 
-	for _, member := range members {
-		if member.TypedSpec().MachineType != enums.MachineTypeControlPlane {
-			continue
-		}
-
-		for _, addr := range member.TypedSpec().Addresses {
-			if !slices.Contains(own, addr) {
-				list = append(list, addr.String())
-			}
+	for _, addr := range ofControlPlanes(members) {
+		if !slices.Contains(own, addr) {
+			list = append(list, addr.String())
 		}
 	}
 
