@@ -14,11 +14,14 @@ import (
 	_ "github.com/cosi-project/runtime/api/v1alpha1"
 	_ "github.com/dactyl-os/dactyl/proto/cluster"
 	_ "github.com/dactyl-os/dactyl/proto/inspect"
+	_ "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
+	_ "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	_ "github.com/dactyl-os/dactyl/proto/machine"
 	_ "github.com/dactyl-os/dactyl/proto/security"
 	_ "github.com/dactyl-os/dactyl/proto/storage"
 	_ "github.com/dactyl-os/dactyl/proto/time"
 
+	"github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/services/kit/access"
 )
 
@@ -74,6 +77,53 @@ func TestEveryMethodAndRole(t *testing.T) {
 	}
 }
 
+// TestCallersAreDaemons: a name that no daemon has would be given away to whatever unit is called so.
+func TestCallersAreDaemons(t *testing.T) {
+	daemons := map[string]bool{"gateway": true}
+	for _, def := range resource.Definitions() {
+		daemons[def.Owner] = true
+	}
+
+	declared := 0
+
+	for _, m := range access.Methods() {
+		for _, caller := range m.Callers {
+			if declared++; !daemons[caller] {
+				t.Errorf("%s names the caller %s, which is no daemon", m.Name, caller)
+			}
+		}
+	}
+
+	for _, def := range resource.Definitions() {
+		for _, name := range append(slices.Clone(def.Readers), def.Writers...) {
+			if !daemons[name] {
+				t.Errorf("%s names %s, which is no daemon", def.Type, name)
+			}
+		}
+	}
+
+	if declared < 60 {
+		t.Errorf("only %d callers are declared", declared)
+	}
+}
+
+func TestCallersAreAskedFor(t *testing.T) {
+	const reboot = "/machine.MachineService/Reboot"
+
+	if err := access.CheckCaller(reboot, "configd"); err != nil {
+		t.Error(err)
+	}
+
+	want := "timed may not call /machine.MachineService/Reboot: its callers inside the node are configd, diskd"
+	if err := access.CheckCaller(reboot, "timed"); status.Code(err) != codes.PermissionDenied || status.Convert(err).Message() != want {
+		t.Errorf("got %v", err)
+	}
+
+	if err := access.CheckCaller("/no.Such/Method", "configd"); status.Code(err) != codes.Unimplemented {
+		t.Errorf("an unknown method gives %v", err)
+	}
+}
+
 func TestRefusalSaysWhatIsMissing(t *testing.T) {
 	err := access.Check("/machine.MachineService/Reset", []string{access.Reader, access.Operator})
 	if want := "not authorized: /machine.MachineService/Reset needs one of the roles os:admin, the caller has os:reader, os:operator"; status.Convert(err).Message() != want {
@@ -107,6 +157,8 @@ func TestMethodsKnowTheirOwnerAndShape(t *testing.T) {
 // memory.
 func TestRequestsAreSmall(t *testing.T) {
 	large := map[string]int{
+		"/dactyl.diskd.v1.DiskService/Install":          5 << 20,
+		"/dactyl.diskd.v1.DiskService/WriteMeta":        2 << 20,
 		"/machine.MachineService/ApplyConfiguration":    4 << 20,
 		"/machine.MachineService/EtcdRecover":           1 << 20,
 		"/machine.MachineService/GenerateConfiguration": 1 << 20,

@@ -465,11 +465,11 @@ const file_local_dactyl_diskd_v1_diskd_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"+\n" +
 	"\x13UnmountLabelRequest\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\"\x16\n" +
-	"\x14UnmountLabelResponse2\xb8\x04\n" +
+	"\x14UnmountLabelResponse2\xbf\x04\n" +
 	"\vDiskService\x12h\n" +
 	"\bReadMeta\x12 .dactyl.diskd.v1.ReadMetaRequest\x1a!.dactyl.diskd.v1.ReadMetaResponse\"\x17\x8a\xb5\x18\x05diskd\xa2\xb5\x18\aconfigd\x90\x02\x01\x12r\n" +
-	"\tWriteMeta\x12!.dactyl.diskd.v1.WriteMetaRequest\x1a\".dactyl.diskd.v1.WriteMetaResponse\"\x1e\x8a\xb5\x18\x05diskd\xa2\xb5\x18\aconfigd\xa8\xb5\x18\x80\x80\x80\x01\x90\x02\x02\x12e\n" +
-	"\aInstall\x12\x1f.dactyl.diskd.v1.InstallRequest\x1a .dactyl.diskd.v1.InstallResponse\"\x17\x8a\xb5\x18\x05diskd\xa2\xb5\x18\aconfigd\x90\x02\x02\x12n\n" +
+	"\tWriteMeta\x12!.dactyl.diskd.v1.WriteMetaRequest\x1a\".dactyl.diskd.v1.WriteMetaResponse\"\x1e\x8a\xb5\x18\x05diskd\xa2\xb5\x18\aconfigd\xa8\xb5\x18\x80\x80\x80\x01\x90\x02\x02\x12l\n" +
+	"\aInstall\x12\x1f.dactyl.diskd.v1.InstallRequest\x1a .dactyl.diskd.v1.InstallResponse\"\x1e\x8a\xb5\x18\x05diskd\xa2\xb5\x18\aconfigd\xa8\xb5\x18\x80\x80\xc0\x02\x90\x02\x02\x12n\n" +
 	"\n" +
 	"MountLabel\x12\".dactyl.diskd.v1.MountLabelRequest\x1a#.dactyl.diskd.v1.MountLabelResponse\"\x17\x8a\xb5\x18\x05diskd\xa2\xb5\x18\aconfigd\x90\x02\x02\x12t\n" +
 	"\fUnmountLabel\x12$.dactyl.diskd.v1.UnmountLabelRequest\x1a%.dactyl.diskd.v1.UnmountLabelResponse\"\x17\x8a\xb5\x18\x05diskd\xa2\xb5\x18\aconfigd\x90\x02\x02BAZ?github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1;diskdv1b\x06proto3"
