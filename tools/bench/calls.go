@@ -22,7 +22,7 @@ func inside(ctx context.Context, node string) (*outside.Door, error) {
 		return nil, err
 	}
 
-	return outside.OpenDoor(ctx, node, self, doorArgument)
+	return outside.OpenDoor(ctx, node, outside.RootsTools, self, doorArgument)
 }
 
 func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error {

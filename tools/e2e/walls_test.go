@@ -57,7 +57,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // TestRootsToolsHaveOneWayIn: what root puts into the cgroup for it may ask a daemon.
 func TestRootsToolsHaveOneWayIn(t *testing.T) {
-	inside, err := outside.OpenDoor(t.Context(), worker, kittest.Build(t, door.Command))
+	inside, err := outside.OpenDoor(t.Context(), worker, outside.RootsTools, kittest.Build(t, door.Command))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,12 @@ type Door struct {
 	runDir string
 }
 
-// OpenDoor starts a program that serves a door in the PID namespace of the node that holds an address. It is one of root's own
-// tools there: in the cgroup that init keeps for them.
-func OpenDoor(ctx context.Context, node string, program ...string) (*Door, error) {
+// RootsTools is the group in which init keeps root's own tools.
+const RootsTools = cgroup.Root
+
+// OpenDoor starts a program that serves a door in the PID namespace of the node that holds an address. The daemons take it for
+// what its group says: one of themselves, RootsTools, or nobody they know.
+func OpenDoor(ctx context.Context, node, group string, program ...string) (*Door, error) {
 	namespace, err := NetNS(ctx, node)
 	if err != nil {
 		return nil, err
@@ -38,15 +41,15 @@ func OpenDoor(ctx context.Context, node string, program ...string) (*Door, error
 
 	root := fmt.Sprintf("/proc/%d/root", pid)
 
-	group, err := os.Open(filepath.Join(root, "sys/fs/cgroup", cgroup.Root))
+	opened, err := cgroup.Make(filepath.Join(root, "sys/fs/cgroup", group))
 	if err != nil {
-		return nil, fmt.Errorf("find the cgroup of root's tools: %w", err)
+		return nil, err
 	}
-	defer group.Close()
+	defer opened.Close()
 
 	cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(pid), "--pid"}, program...)...)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(opened.Fd())}
 
 	d, err := door.Open(cmd)
 	if err != nil {
