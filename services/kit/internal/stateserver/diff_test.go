@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/prototext"
@@ -25,9 +26,11 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/frame"
+	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
 	"github.com/dactyl-os/dactyl/services/kit/internal/store"
 	"github.com/dactyl-os/dactyl/services/kit/internal/testdaemon"
+	"github.com/dactyl-os/dactyl/services/kit/peer"
 )
 
 // TestAnswersLikeCosisOwnServer makes the same calls at both servers, each with a store of its own, and compares what comes:
@@ -67,7 +70,12 @@ func serveOurs(t *testing.T) v1alpha1.StateClient {
 	s.Self, s.Lookup = "testdaemon", func(string) (catalog.Definition, bool) { return catalog.Definition{}, false }
 	s.Stopping = make(chan struct{})
 
-	return serve(t, s.Register, grpc.ForceServerCodecV2(frame.Codec()))
+	// Reading needs no name here, writing does.
+	asRoot := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		return handle(grpcpeer.NewContext(ctx, &grpcpeer.Peer{AuthInfo: peercred.Info{Name: peer.Root}}), req)
+	}
+
+	return serve(t, s.Register, grpc.ForceServerCodecV2(frame.Codec()), grpc.UnaryInterceptor(asRoot))
 }
 
 func serveTheirs(t *testing.T) v1alpha1.StateClient {
