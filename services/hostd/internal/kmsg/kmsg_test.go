@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/kmsg"
+	kernel "github.com/dactyl-os/dactyl/services/kit/kmsg"
 )
 
 func TestFormat(t *testing.T) {
@@ -50,7 +51,7 @@ func TestRead(t *testing.T) {
 	done := make(chan error, 1)
 
 	go func() {
-		done <- kmsg.Read(ctx, path, kmsg.Options{Follow: true}, func(line string) error {
+		done <- kmsg.Read(ctx, path, kernel.Options{Follow: true}, func(line string) error {
 			lines <- line
 
 			return nil
@@ -73,7 +74,7 @@ func TestRead(t *testing.T) {
 		t.Errorf("after the caller left: %v", err)
 	}
 
-	if err = kmsg.Read(t.Context(), path+"x", kmsg.Options{}, nil); !errors.Is(err, fs.ErrNotExist) {
+	if err = kmsg.Read(t.Context(), path+"x", kernel.Options{}, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no log: %v", err)
 	}
 }

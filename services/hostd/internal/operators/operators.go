@@ -18,6 +18,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/common"
 	"github.com/dactyl-os/dactyl/proto/machine"
+	kernel "github.com/dactyl-os/dactyl/services/kit/kmsg"
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/files"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/kmsg"
@@ -94,7 +95,7 @@ func (s *Server) Copy(r *machine.CopyRequest, stream grpc.ServerStreamingServer[
 func (s *Server) Dmesg(r *machine.DmesgRequest, stream grpc.ServerStreamingServer[common.Data]) error {
 	send := sendData(stream)
 
-	err := kmsg.Read(stream.Context(), s.Kmsg, kmsg.Options{Follow: r.GetFollow(), Tail: r.GetTail()}, func(line string) error {
+	err := kmsg.Read(stream.Context(), s.Kmsg, kernel.Options{Follow: r.GetFollow(), Tail: r.GetTail()}, func(line string) error {
 		return send([]byte(line))
 	})
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, fs.ErrPermission) {
