@@ -25,10 +25,10 @@ import (
 
 // The public endpoint, as init's manifest names it and without init.
 const (
-	listener       = "tcp:50000"
+	listener       = "tcp-50000"
 	defaultAddress = ":50000"
 	// metricsName is that of the listener for metrics: an operator who does not want it takes it out of the manifest.
-	metricsName = "tcp:50003"
+	metricsName = "tcp-50003"
 	// addressVariable is where the gateway listens when nobody hands a listener over.
 	addressVariable = "DACTYL_LISTEN"
 )

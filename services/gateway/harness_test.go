@@ -259,7 +259,7 @@ func (n *node) startGateway(t testing.TB) {
 	args := append(strings.Fields(os.Getenv("GATEWAY_ARGS")), "--run-dir", n.runDir, "--state-dir", t.TempDir())
 	cmd := exec.Command(binary(t), args...)
 	cmd.ExtraFiles = []*os.File{own, public}
-	names := "gateway:tcp:50000"
+	names := "gateway:tcp-50000"
 
 	if n.metrics != nil {
 		file, err := n.metrics.File()
@@ -270,7 +270,7 @@ func (n *node) startGateway(t testing.TB) {
 		defer file.Close()
 
 		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
-		names += ":tcp:50003"
+		names += ":tcp-50003"
 	}
 
 	if n.credential != nil {

@@ -113,7 +113,7 @@ func (m *machineUnderTest) fake(name, mode, more string) {
 	m.t.Helper()
 
 	args := fmt.Sprintf("[%[1]s/daemon, --run-dir, %[1]s/run, --root, %[1]s, --state-dir, %[1]s/state]", m.root)
-	env := fmt.Sprintf("env: {DACTYL_FAKE: %s, DACTYL_NAME: %s, DACTYL_LISTENER: \"tcp:%d\"}\n", mode, name, listenPort(m.t))
+	env := fmt.Sprintf("env: {DACTYL_FAKE: %s, DACTYL_NAME: %s, DACTYL_LISTENER: \"tcp-%d\"}\n", mode, name, listenPort(m.t))
 
 	if strings.Contains(more, "env:") {
 		env = ""
@@ -275,7 +275,7 @@ func messages(s *machine.ServiceInfo) string {
 // TestKillNineCostsNoCall kills a daemon again and again under load: callers wait in the socket that init holds.
 func TestKillNineCostsNoCall(t *testing.T) {
 	m := newMachine(t)
-	m.fake("a", "serve", fmt.Sprintf("listen: [\"tcp:%d\"]\n", listenPort(t)))
+	m.fake("a", "serve", fmt.Sprintf("listen: [\"tcp-%d\"]\n", listenPort(t)))
 	m.boot()
 	m.await("a", "Running")
 

@@ -33,7 +33,7 @@ func New(env *daemon.Env) error {
 
 	security := &service.Security{Local: env.Local(), State: env.State, Laptop: env.Alone(), Log: env.Log, Now: time.Now}
 
-	if listener, ok := env.Listener("tcp:50001"); ok {
+	if listener, ok := env.Listener("tcp-50001"); ok {
 		env.Go("signing", func(ctx context.Context) error { return security.Serve(ctx, listener) })
 	} else if env.Alone() {
 		env.Go("signing", security.ListenAndServe)

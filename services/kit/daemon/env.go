@@ -143,7 +143,7 @@ func (e *Env) closeConns() {
 	}
 }
 
-// Listener gives an extra listener held by init (manifest listen:), e.g. "tcp:50000"; false when init handed over none.
+// Listener gives an extra listener held by init (manifest listen:), e.g. "tcp-50000"; false when init handed over none.
 func (e *Env) Listener(name string) (net.Listener, bool) {
 	l, ok := e.listeners[name]
 

@@ -55,8 +55,7 @@ func fileListener(fd int) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// inheritedNames gives a name for each descriptor. Names are separated by colons; a name of the form tcp:50000 has one
-// inside.
+// inheritedNames gives a name for each descriptor. Names are separated by colons, as systemd's are.
 func inheritedNames(fds, fdNames, pid string, self int) (int, []string, error) {
 	if fds == "" || (pid != "" && pid != strconv.Itoa(self)) {
 		return 0, nil, nil
@@ -69,18 +68,8 @@ func inheritedNames(fds, fdNames, pid string, self int) (int, []string, error) {
 
 	var names []string
 
-	for rest := fdNames; rest != ""; {
-		var name string
-
-		name, rest, _ = strings.Cut(rest, ":")
-		if name == "tcp" || name == "udp" || name == "tcp4" || name == "tcp6" {
-			var port string
-
-			port, rest, _ = strings.Cut(rest, ":")
-			name += ":" + port
-		}
-
-		names = append(names, name)
+	if fdNames != "" {
+		names = strings.Split(fdNames, ":")
 	}
 
 	if len(names) != count && fdNames != "" {

@@ -13,8 +13,8 @@ func TestInheritedNames(t *testing.T) {
 	}{
 		{"", "", "", nil, false},
 		{"1", "networkd", "", []string{"networkd"}, false},
-		{"2", "gateway:tcp:50000", "", []string{"gateway", "tcp:50000"}, false},
-		{"3", "trustd:tcp:50001:udp:50002", "", []string{"trustd", "tcp:50001", "udp:50002"}, false},
+		{"2", "gateway:tcp-50000", "", []string{"gateway", "tcp-50000"}, false},
+		{"3", "trustd:tcp-50001:udp-50002", "", []string{"trustd", "tcp-50001", "udp-50002"}, false},
 		{"2", "", "", []string{"listener-0", "listener-1"}, false},
 		{"2", "networkd", "", nil, true},
 		{"x", "", "", nil, true},

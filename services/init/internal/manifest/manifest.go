@@ -60,7 +60,7 @@ type Manifest struct {
 	Keep []string
 	// Ready and Health ask programs that do not speak our protocol; the zero Probe asks nothing.
 	Ready, Health Probe
-	// Listen names listeners that init opens and keeps, as "tcp:PORT".
+	// Listen names listeners that init opens and keeps, as "tcp-PORT".
 	Listen []string
 	// Memory is the limit in bytes; zero is none.
 	Memory      int64

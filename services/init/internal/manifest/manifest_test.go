@@ -27,7 +27,7 @@ writes: [/etc]
 memory: 64Mi
 restart: once
 aliases: [apid]
-listen: ["tcp:50000"]
+listen: ["tcp-50000"]
 conditions: [configuration, "service:etcd", "path:/run/x"]
 env: {A: b}
 stop: 2s
@@ -42,7 +42,7 @@ keep: [watchdog]
 	want := manifest.Manifest{
 		Name: "gateway", Command: []string{"/usr/bin/gateway", "--log-level", "info"}, Needs: []string{"trustd"}, User: 50,
 		Capabilities: []string{"chown", "net_admin"}, Memory: 64 << 20, Restart: manifest.RestartOnce, Aliases: []string{"apid"},
-		Listen: []string{"tcp:50000"}, Env: map[string]string{"A": "b"}, StopTimeout: 2 * time.Second,
+		Listen: []string{"tcp-50000"}, Env: map[string]string{"A": "b"}, StopTimeout: 2 * time.Second,
 		Conditions: []manifest.Condition{manifest.Configuration, "service:etcd", "path:/run/x"}, Kill: manifest.KillCgroup,
 		Defines: []string{"kubelet", "ext-*"}, Keep: []string{"watchdog"},
 		Owns: []string{"/var/lib/x"}, Adopts: []string{"/var/lib/y"}, Reads: []string{"/usr"}, Writes: []string{"/etc"},
@@ -119,7 +119,7 @@ func TestParseRefuses(t *testing.T) {
 		"shared limit":  {head + "memory: 1Mi\ndelegate: true\n", `x.yaml:3: memory: a limit would hold for all that is delegated`},
 		"long name":     {head + "needs: [" + strings.Repeat("x", 65) + "]\n", `is not a name of lower case letters, digits and dashes, at most 64`},
 		"bad memory":    {head + "memory: 64Foo\n", `x.yaml:3: memory: "64Foo" is not a size such as 64Mi`},
-		"bad listener":  {head + "listen: [\"udp:1\"]\n", `x.yaml:3: listen: "udp:1" is not tcp:PORT`},
+		"bad listener":  {head + "listen: [\"udp-1\"]\n", `x.yaml:3: listen: "udp-1" is not tcp-PORT`},
 		"bad cap":       {head + "capabilities: {FLY: away}\n", `x.yaml:3: capabilities: "FLY" is no Linux capability`},
 		"no reason":     {head + "capabilities:\n  net_admin:\n", "line 4: say why the daemon needs the capability net_admin: {net_admin: reason}"},
 		"no reasons":    {head + "capabilities: [chown]\n", "line 3: capabilities are written with their reasons"},

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Port gives the port of a listener such as "tcp:50000".
+// Port gives the port of a listener such as "tcp-50000".
 func Port(listen string) (int, error) {
-	number, tcp := strings.CutPrefix(listen, "tcp:")
+	number, tcp := strings.CutPrefix(listen, "tcp-")
 
 	port, err := strconv.ParseUint(number, 10, 16)
 	if !tcp || err != nil || port == 0 {
-		return 0, fmt.Errorf("%q is not tcp:PORT", listen)
+		return 0, fmt.Errorf("%q is not tcp-PORT", listen)
 	}
 
 	return int(port), nil
