@@ -95,8 +95,8 @@ func give(dir string, user int, mode os.FileMode) error {
 		return err
 	}
 
-	if os.Getuid() == 0 && owner(info) != user {
-		if err := giveTree(root, user); err != nil {
+	if os.Getuid() == 0 {
+		if err := giveTree(root, user, owner(info) != user); err != nil {
 			return err
 		}
 	}
@@ -104,8 +104,9 @@ func give(dir string, user int, mode os.FileMode) error {
 	return root.Chmod(".", mode)
 }
 
-// giveTree follows no link out of the tree, and leaves what belongs to others.
-func giveTree(root *os.Root, user int) error {
+// giveTree follows no link out of the tree, and leaves what belongs to others or has a name elsewhere too. Unless the whole tree
+// is new to the user it looks only for what root has put back by hand, which is at its top.
+func giveTree(root *os.Root, user int, whole bool) error {
 	err := fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || path == "." {
 			return err
@@ -118,15 +119,15 @@ func giveTree(root *os.Root, user int) error {
 			return nil
 		case err != nil:
 			return err
-		case owner(info) == 0:
+		case owner(info) == 0 && (entry.IsDir() || names(info) == 1):
 			return root.Lchown(path, user, user)
-		case entry.IsDir() && owner(info) != user:
+		case entry.IsDir() && (owner(info) != user || !whole):
 			return fs.SkipDir
 		default:
 			return nil
 		}
 	})
-	if err != nil {
+	if err != nil || !whole {
 		return err
 	}
 
@@ -150,6 +151,14 @@ func adopt(path, dir string, user int) error {
 	}
 
 	return os.Lchown(adopted, user, user)
+}
+
+func names(info fs.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(stat.Nlink) //nolint:unconvert // its type differs between architectures
+	}
+
+	return 1
 }
 
 func owner(info fs.FileInfo) int {

@@ -39,6 +39,12 @@ func TestAVolumeComesLate(t *testing.T) {
 		}
 	}
 
+	// An administrator puts a file back, and somebody wants one that is not his.
+	if err := errors.Join(os.Remove(place("system/state/config.yaml")), os.WriteFile(place("system/state/config.yaml"), nil, 0o600),
+		os.Link(place("outside"), place("system/state/linked")), r.own(configd)); err != nil {
+		t.Fatal(err)
+	}
+
 	for path, want := range map[string]uint32{
 		"outside": 0, "system": 0, "system/state": 51, "system/state/config.yaml": 51, "system/state/sub/file": 51, "system/state/link": 51,
 		"system/state/other": 99, "system/state/discoveryd": 53, "system/state/discoveryd/identity": 53, "run/configd": 51,
