@@ -32,7 +32,7 @@ APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client find:f
        containerd:containerd
 
 .DEFAULT_GOAL := help
-.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet lint test unit fuzz e2e race bench bench-vm clean \
+.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet lint test unit fuzz e2e test-crash race bench bench-vm clean \
         kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm
 
 help: ## list the targets
@@ -105,6 +105,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 
 e2e: prepare build ## the suite against a sandbox cluster (root)
 	@cd tools && go test -count=1 -timeout 45m -v ./e2e
+
+test-crash: prepare build ## the crash matrix in full: five rounds of every death for every daemon (root, half an hour)
+	@cd tools && DACTYL_CRASH_ROUNDS=5 go test -count=1 -timeout 60m -v -run 'Matrix|TestStops|TestKillInit' ./e2e
 
 test-vm: prepare prepare-arm64 build kernel initramfs test-stage1 ## every test on virtual machines (root; an hour and a quarter without KVM)
 	@cd tools && go test -count=1 -timeout 150m -v ./vm

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"text/tabwriter"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/cosi-project/runtime/api/v1alpha1"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
@@ -25,9 +23,7 @@ import (
 )
 
 const (
-	callsPerSecond = 200
 	killsPerDaemon = 5
-	callDeadline   = 10 * time.Second
 	// quiet is the time between two kills of a daemon, so that each meets a daemon at work and full traffic.
 	quiet = 500 * time.Millisecond
 )
@@ -50,78 +46,6 @@ func kill9(t *testing.T, pid int) {
 		t.Fatalf("kill -9 %d: %v", pid, err)
 	}
 }
-
-// load calls Version, ServiceList, a resource Get and the first event of a resource Watch on target through one gateway
-// at a fixed rate.
-type load struct {
-	calls, failed atomic.Int64
-	slowest       atomic.Int64
-	mu            sync.Mutex
-	errors        map[string]int
-	cancel        context.CancelFunc
-	done          sync.WaitGroup
-}
-
-func startLoad(conn *grpc.ClientConn, target string) *load {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{errors: map[string]int{}, cancel: cancel}
-	service, state := machine.NewMachineServiceClient(conn), v1alpha1.NewStateClient(conn)
-	calls := []func(context.Context) error{
-		func(ctx context.Context) error { _, err := service.Version(ctx, &emptypb.Empty{}); return err },
-		func(ctx context.Context) error { _, err := service.ServiceList(ctx, &emptypb.Empty{}); return err },
-		func(ctx context.Context) error { _, err := state.Get(ctx, outside.Probe("networkd")); return err },
-		func(ctx context.Context) error { return firstEvent(ctx, state, outside.Probe("networkd")) },
-	}
-	l.done.Go(func() {
-		tick := time.NewTicker(time.Second / callsPerSecond)
-		defer tick.Stop()
-		for i := 0; ; i++ {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				l.done.Go(func() { l.call(outside.Node(context.Background(), target), calls[i%len(calls)]) })
-			}
-		}
-	})
-
-	return l
-}
-
-func firstEvent(ctx context.Context, state v1alpha1.StateClient, of *v1alpha1.GetRequest) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := state.Watch(ctx, &v1alpha1.WatchRequest{Namespace: of.GetNamespace(), Type: of.GetType(), Id: &of.Id})
-	if err != nil {
-		return err
-	}
-	_, err = stream.Recv()
-
-	return err
-}
-
-func (l *load) call(ctx context.Context, call func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(ctx, callDeadline)
-	defer cancel()
-	start := time.Now()
-	err := call(ctx)
-	took := int64(time.Since(start))
-	for {
-		slowest := l.slowest.Load()
-		if took <= slowest || l.slowest.CompareAndSwap(slowest, took) {
-			break
-		}
-	}
-	l.calls.Add(1)
-	if err != nil {
-		l.failed.Add(1)
-		l.mu.Lock()
-		l.errors[err.Error()]++
-		l.mu.Unlock()
-	}
-}
-
-func (l *load) stop() { l.cancel(); l.done.Wait() }
 
 // metaWatch follows META key 0x0c of a node with our own client, as a user would.
 type metaWatch struct {
@@ -227,12 +151,40 @@ func probe(t *testing.T, conn *grpc.ClientConn, target, daemon string) {
 	})
 }
 
+// unchanged gives a check that nothing of the node was lost meanwhile: its boot, addresses and etcd members.
+func unchanged(t *testing.T, entry, target string) func() {
+	t.Helper()
+	namespace := netns(t, target)
+	boot, members, addresses := bootID(t, target), etcdctlMembers(t, entry), kernelAddresses(t, namespace)
+	deleted := monitorAddresses(t, namespace)
+
+	return func() {
+		t.Helper()
+		if now := bootID(t, target); now != boot {
+			t.Errorf("boot id changed from %s to %s", boot, now)
+		}
+		if gone := deleted(); len(gone) > 0 {
+			t.Errorf("addresses left the interface:\n%s", strings.Join(gone, "\n"))
+		}
+		if now := kernelAddresses(t, namespace); !slices.Equal(now, addresses) {
+			t.Errorf("addresses changed from %s to %s", addresses, now)
+		}
+		kittest.AwaitNoError(t, time.Minute, func() error {
+			result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
+
+			return result.Err
+		})
+		if now := etcdctlMembers(t, entry); !slices.Equal(now, members) {
+			t.Errorf("etcd members changed from %s to %s", members, now)
+		}
+	}
+}
+
 // disturb runs one way of taking a daemon away, killsPerDaemon times for each daemon, under load, and holds the promise.
 func disturb(t *testing.T, title string, away func(t *testing.T, namespace, target, daemon string)) {
 	entry, target := controlPlanes[0], controlPlanes[1]
 	namespace := netns(t, target)
-	boot, members, addresses := bootID(t, target), etcdctlMembers(t, entry), kernelAddresses(t, namespace)
-	deleted := monitorAddresses(t, namespace)
+	check := unchanged(t, entry, target)
 	control := dial(t, entry, true)
 	watch := watchMeta(t, entry, target)
 
@@ -241,7 +193,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 	fmt.Fprintln(columns, "DAEMON\tRECOVERY MS\tCALLS\tFAILED\tSLOWEST MS")
 	change := int(time.Now().Unix()) * 1000
 	for _, daemon := range outside.Daemons() {
-		traffic := startLoad(dial(t, entry, daemon == "gateway"), target)
+		traffic := startLoad(dial(t, entry, daemon == "gateway"), target, callsPerSecond, nil)
 		var recoveries []time.Duration
 		for range killsPerDaemon {
 			time.Sleep(quiet)
@@ -274,23 +226,7 @@ func disturb(t *testing.T, title string, away func(t *testing.T, namespace, targ
 	if values := watch.values(); !slices.IsSorted(values) {
 		t.Errorf("the watch went back in time: %v", values)
 	}
-	if now := bootID(t, target); now != boot {
-		t.Errorf("boot id changed from %s to %s", boot, now)
-	}
-	if gone := deleted(); len(gone) > 0 {
-		t.Errorf("addresses left the interface:\n%s", strings.Join(gone, "\n"))
-	}
-	if now := kernelAddresses(t, namespace); !slices.Equal(now, addresses) {
-		t.Errorf("addresses changed from %s to %s", addresses, now)
-	}
-	kittest.AwaitNoError(t, time.Minute, func() error {
-		result := outside.Run(t.Context(), "etcdctl", append(etcdPKI(t, target), "endpoint", "health")...)
-
-		return result.Err
-	})
-	if now := etcdctlMembers(t, entry); !slices.Equal(now, members) {
-		t.Errorf("etcd members changed from %s to %s", members, now)
-	}
+	check()
 }
 
 func TestCrashMatrix(t *testing.T) {
