@@ -227,7 +227,7 @@ func (h *hostile) manyTargets(t *testing.T, ctx context.Context) {
 		conn := h.connect(t)
 
 		group.Go(func() {
-			_ = version(metadataPairs(ctx, "nodes", strings.Join(targets[i*500:(i+1)*500], ",")), conn) //nolint:errcheck // taken or refused
+			_ = version(metadataPairs(ctx, "nodes", strings.Join(targets[i*500:(i+1)*500], ",")), conn) // taken or refused
 		})
 	}
 
