@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 
 	"google.golang.org/protobuf/reflect/protoregistry"
 
@@ -75,7 +77,7 @@ func New(env *daemon.Env) error {
 
 	if figures, ok := env.Listener(metricsName); ok {
 		server := &metrics.Server{Store: store, Log: env.Log, Source: metrics.Source{
-			RunDir: env.RunDir, Dial: env.Dial, Self: env.Name, Own: env.ReadMetrics,
+			RunDir: env.RunDir, Daemons: owners(), Dial: env.Dial, Self: env.Name, Own: env.ReadMetrics,
 		}}
 
 		env.Metrics(func() []*kitv1.Family {
@@ -110,6 +112,23 @@ func listen(env *daemon.Env) (net.Listener, error) {
 	}
 
 	return public, nil
+}
+
+// owners are the daemons that own a method or a resource type.
+func owners() []string {
+	names := map[string]bool{}
+
+	for _, method := range access.Methods() {
+		names[method.Owner] = true
+	}
+
+	for _, definition := range resource.Definitions() {
+		names[definition.Owner] = true
+	}
+
+	delete(names, "")
+
+	return slices.Sorted(maps.Keys(names))
 }
 
 func types(name string) (route.Type, bool) {

@@ -89,6 +89,11 @@ func besideKit(t *testing.T, authority *fake.Authority) *node {
 
 	open(t, n.runDir, filepath.Dir(binary(t)))
 
+	// As in a node: the sockets are there to be used, not to be listed.
+	if err := os.Chmod(n.runDir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+
 	n.startGateway(t)
 
 	return n

@@ -4,6 +4,7 @@ package metrics
 import (
 	"context"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,19 +24,16 @@ const patience = 2 * time.Second
 // Source knows the daemons of the node.
 type Source struct {
 	RunDir string
-	Dial   func(daemon string) (*grpc.ClientConn, error)
+	// Daemons are the names of all there may be; those without a socket are not on this node.
+	Daemons []string
+	Dial    func(daemon string) (*grpc.ClientConn, error)
 	// Self is the gateway's name, and Own its own figures, which it does not ask over a socket.
 	Self string
 	Own  func() []*kitv1.Family
 }
 
 // Gather asks every daemon at once. Each figure carries the daemon's name; dactyl_up says who has answered.
-func (s Source) Gather(ctx context.Context) ([]*kitv1.Family, error) {
-	sockets, err := filepath.Glob(filepath.Join(s.RunDir, "*.sock"))
-	if err != nil {
-		return nil, err
-	}
-
+func (s Source) Gather(ctx context.Context) []*kitv1.Family {
 	ctx, cancel := context.WithTimeout(peer.AsSelf(ctx), patience)
 	defer cancel()
 
@@ -59,9 +57,9 @@ func (s Source) Gather(ctx context.Context) ([]*kitv1.Family, error) {
 		}
 	)
 
-	for _, socket := range sockets {
-		daemon := strings.TrimSuffix(filepath.Base(socket), ".sock")
-		if daemon == s.Self {
+	for _, daemon := range s.Daemons {
+		// The gateway may use the sockets, and not list what else is beside them.
+		if _, err := os.Stat(filepath.Join(s.RunDir, daemon+".sock")); err != nil || daemon == s.Self {
 			continue
 		}
 
@@ -76,7 +74,7 @@ func (s Source) Gather(ctx context.Context) ([]*kitv1.Family, error) {
 
 	all[up.GetName()] = up
 
-	return slices.SortedFunc(maps.Values(all), func(a, b *kitv1.Family) int { return strings.Compare(a.GetName(), b.GetName()) }), nil
+	return slices.SortedFunc(maps.Values(all), func(a, b *kitv1.Family) int { return strings.Compare(a.GetName(), b.GetName()) })
 }
 
 func (s Source) ask(ctx context.Context, daemon string) ([]*kitv1.Family, error) {

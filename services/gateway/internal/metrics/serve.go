@@ -113,13 +113,6 @@ func (s *Server) admit(r *http.Request) (code int, err error) {
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
-	families, err := s.Source.Gather(r.Context())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-
-		return
-	}
-
 	w.Header().Set("Content-Type", ContentType)
-	_, _ = w.Write(Text(families)) // who has gone needs no answer
+	_, _ = w.Write(Text(s.Source.Gather(r.Context()))) // who has gone needs no answer
 }
