@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -63,4 +64,28 @@ func TestKillLeavesTheGroupUsable(t *testing.T) {
 	}
 
 	kittest.Await(t, 10*time.Second, "an empty group", func() bool { return len(processesOf(dir)) == 0 })
+}
+
+// init's own usage is its group's, not that of all below.
+func TestUsageOfWhatOnlyHasALog(t *testing.T) {
+	c := groups(t)
+	defer c.remove("init")
+	defer c.remove("one")
+
+	if dir, err := c.open("init", 0, false); err != nil {
+		t.Fatal(err)
+	} else {
+		_ = dir.Close()
+	}
+
+	if err := startIn(t, c, "one", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").Wait(); err != nil {
+		t.Fatal(err)
+	}
+
+	r := &Runner{cgroups: c, root: "/", daemons: map[string]*daemon{}}
+	r.AddLog("init", nil)
+
+	if usage, err := r.Usage("init", os.Getpid()); err != nil || usage.CPU != 0 {
+		t.Errorf("usage of an empty group: %v, %v", usage.CPU, err)
+	}
 }

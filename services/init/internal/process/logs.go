@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/dactyl-os/dactyl/services/init/internal/logring"
+	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 )
 
 // Log gives a daemon's log.
@@ -27,7 +28,7 @@ func (r *Runner) AddLog(service string, log *logring.Ring) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 
-	r.daemons[service] = &daemon{log: log, name: service}
+	r.daemons[service] = &daemon{log: log, name: service, spec: manifest.Manifest{Name: service}}
 }
 
 // Logs are the names of all logs.
