@@ -25,14 +25,14 @@ IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -cache $(CACHE) -epoch $(EPOCH) -t
 
 # Packages that images are built with (gcc: runc) and tests use as outside views, by the program that shows they are there;
 # tools/bare-machine finds out when one is missing. git, make and ca-certificates come before make does.
-APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client find:findutils ps:procps \
+APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client curl:curl find:findutils ps:procps \
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
        sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage mkfs.vfat:dosfstools mcopy:mtools \
        zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev debootstrap:debootstrap \
        containerd:containerd
 
 .DEFAULT_GOAL := help
-.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet lint test unit fuzz e2e test-crash race bench bench-vm clean \
+.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet lint test unit fuzz e2e test-crash race raced test-slow bench bench-vm clean \
         kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm
 
 help: ## list the targets
@@ -112,8 +112,11 @@ test-crash: prepare build ## the crash matrix in full: five rounds of every deat
 test-vm: prepare prepare-arm64 build kernel initramfs test-stage1 ## every test on virtual machines (root; an hour and a quarter without KVM)
 	@cd tools && go test -count=1 -timeout 150m -v ./vm
 
-race: ## unit tests under the race detector
-	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -race -count=1 $$(GOWORK=off go list ./... | grep -vE '/(e2e|vm)$$')) || exit 1; done
+# Those whose tests are full of goroutines: what CI runs under the race detector. make race takes all.
+RACED := services/kit $(addprefix services/,init gateway networkd etcdd)
+
+race: ## unit tests under the race detector: MODULES="services/init …" for some
+	@for m in $(MODULES); do echo "==> $$m"; (cd $$m && GOWORK=off go test -race -short -count=1 $$(GOWORK=off go list ./... | grep -vE '/(e2e|vm)$$')) || exit 1; done
 
 bench: prepare build binaries ## print the table of speed and size
 	@cd tools && go run ./bench
@@ -144,6 +147,15 @@ test-stage1: ## boot stage1 in virtual machines: it becomes init, or says why no
 
 rootfs-builder:
 	@mkdir -p $(OUT) && cd rootfs && GOWORK=off go build -trimpath -o $(abspath $(OUT))/rootfs-builder ./build
+
+raced: ## make race of the modules that CI takes
+	@$(MAKE) --no-print-directory race MODULES="$(RACED)"
+
+# The share of one processor that the tests get. What fails here rests on how fast the machine is.
+SLOW ?= 20
+
+test-slow: ## unit tests of MODULES with SLOW (20) percent of a processor
+	@tools/slow $(SLOW) $(MAKE) --no-print-directory unit MODULES="$(MODULES)"
 
 clean: ## remove _out
 	@rm -rf $(OUT)

@@ -241,13 +241,13 @@ func TestKillDuringApply(t *testing.T) {
 		// Somewhere within what an apply takes, now and then after it.
 		select {
 		case <-time.After(time.Duration(rand.Int64N(int64(fullTime)))):
-		case <-done:
+		case <-done: //nolint:errcheck // the file is asked below
 			fullTime = max(5*time.Millisecond, time.Since(started)*5/4)
 			done <- nil
 		}
 
 		n.Kill()
-		<-done
+		<-done //nolint:errcheck // the file is asked below
 
 		after := n.file("config.yaml")
 

@@ -162,7 +162,7 @@ func show(values meta.Values) string {
 func (p pair) reboot(way string) {
 	p.t.Helper()
 	p.configd.Kill()
-	os.Remove(filepath.Join(p.RunDir, "configd/meta")) //nolint:errcheck // /run is a tmpfs
+	os.Remove(filepath.Join(p.RunDir, "configd/meta")) // /run is a tmpfs
 	p.node.reboot(way)
 	p.configd.Launch()
 	p.configd.AwaitServing()

@@ -98,7 +98,7 @@ func start(t *testing.T, cmdline, config string, disks ...*blocktest.Disk) *node
 func mountsBelow(root string) []string {
 	var targets []string
 
-	data, _ := os.ReadFile("/proc/self/mountinfo") //nolint:errcheck // none then
+	data, _ := os.ReadFile("/proc/self/mountinfo") // none then
 	for line := range strings.Lines(string(data)) {
 		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], root+"/") {
 			targets = append([]string{fields[4]}, targets...)
@@ -520,7 +520,7 @@ func (n *node) reboot(way string) {
 	}
 
 	if held != nil {
-		held.Close() //nolint:errcheck // only read
+		held.Close() // only read
 	}
 
 	for _, target := range mountsBelow(n.Root) {
@@ -529,7 +529,7 @@ func (n *node) reboot(way string) {
 		}
 	}
 
-	os.Remove(filepath.Join(n.RunDir, "diskd/resetting")) //nolint:errcheck // /run is a tmpfs
+	os.Remove(filepath.Join(n.RunDir, "diskd/resetting")) // /run is a tmpfs
 
 	n.Launch()
 	n.AwaitServing()
@@ -696,7 +696,7 @@ func TestBootsBeforeConfigd(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	defer listener.Close() //nolint:errcheck // nothing was written
+	defer listener.Close() // nothing was written
 
 	begin := time.Now()
 

@@ -529,7 +529,7 @@ func expectExit(t *testing.T, m *machineUnderTest, code int) {
 	t.Helper()
 
 	select {
-	case <-m.exit:
+	case <-m.exit: //nolint:errcheck // its exit code is asked below
 		if got := m.cmd.ProcessState.ExitCode(); got != code {
 			t.Fatalf("init exited with %d, want %d", got, code)
 		}

@@ -258,7 +258,7 @@ func unsized(file *os.File, size int64) bool { return size == 0 || onKernel(file
 
 // readAll reads a file of the kernel's.
 func readAll(file *os.File) ([]byte, error) {
-	_ = file.SetReadDeadline(time.Now().Add(readTime)) //nolint:errcheck // what cannot wait has no deadline
+	_ = file.SetReadDeadline(time.Now().Add(readTime)) // what cannot wait has no deadline
 
 	data, err := io.ReadAll(io.LimitReader(file, kernelFile+1))
 	if err == nil && len(data) > kernelFile {

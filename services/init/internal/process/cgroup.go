@@ -144,7 +144,7 @@ func processesOf(dir string) []int {
 			return nil //nolint:nilerr // a group that goes away has no processes
 		}
 
-		data, _ := os.ReadFile(path) //nolint:errcheck // as above
+		data, _ := os.ReadFile(path) // as above
 
 		for line := range strings.Lines(string(data)) {
 			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 {

@@ -127,7 +127,7 @@ func (d *daemon) release(gone func(name string) bool) {
 		if gone(name) {
 			delete(d.kept, name)
 
-			go unix.Close(fd) //nolint:errcheck // nobody is left who could be told
+			go unix.Close(fd) // nobody is left who could be told
 		}
 	}
 }

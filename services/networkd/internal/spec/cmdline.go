@@ -95,6 +95,7 @@ func (s *Set) addDHCP(ip ipParameter, place uint32, devices []Device) error {
 
 	s.Links = append(s.Links, Link{Name: link, Up: true, Layer: Cmdline})
 	s.DHCP = append(s.DHCP, DHCP{Link: link, Metric: routePriority + place, Layer: Cmdline})
+
 	return s.addNames(ip)
 }
 
