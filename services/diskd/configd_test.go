@@ -159,11 +159,11 @@ func show(values meta.Values) string {
 }
 
 // reboot takes both daemons down and up again.
-func (p pair) reboot(way string) {
+func (p pair) reboot(way string, off ...func()) {
 	p.t.Helper()
 	p.configd.Kill()
 	os.Remove(filepath.Join(p.RunDir, "configd/meta")) // /run is a tmpfs
-	p.node.reboot(way)
+	p.node.reboot(way, off...)
 	p.configd.Launch()
 	p.configd.AwaitServing()
 }
@@ -227,6 +227,44 @@ func TestMetaOfConfigd(t *testing.T) {
 	p.mustWrite(0x0c, "old disk")
 	p.install()
 	p.holds("a=written b=early c=old disk")
+}
+
+// TestDamagedStateKeepsShut: a STATE whose filesystem is not known any more is not made anew, and configd does not say that the
+// machine has no configuration.
+func TestDamagedStateKeepsShut(t *testing.T) {
+	blocktest.PrivateMounts(t)
+
+	disk := blocktest.NewDisk(t, 5*gib)
+	p := startPair(t, "talos.platform=metal", disk)
+
+	p.install()
+
+	p.await("STATE ready")
+
+	made := strings.Count(p.Log(), "mkfs")
+
+	p.reboot(inOrder, func() {
+		f, err := os.OpenFile(disk.Path+"p5", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+
+		if _, err := f.WriteAt([]byte("damage"), 1024+0x36); err != nil { // over the magic number
+			t.Fatal(err)
+		}
+	})
+
+	p.await("STATE failed")
+
+	_, err := safe.StateGetByID[*configres.MachineType](t.Context(), p.resources(), configres.MachineTypeID)
+	if !state.IsNotFoundError(err) {
+		t.Errorf("configd says what the machine is: %v", err)
+	}
+
+	if !strings.Contains(p.configd.Log(), "kept shut") || strings.Count(p.Log(), "mkfs") != made {
+		t.Errorf("not told, or made anew:\n%s", p.configd.Log())
+	}
 }
 
 // Whoever is killed meanwhile: what was acknowledged is kept, and nothing else than what was asked for.

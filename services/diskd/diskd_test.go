@@ -498,8 +498,9 @@ const (
 	inUse    = "in order, but something holds /var" // diskd gives up after its time
 )
 
-// reboot ends the daemon as a machine that goes down does. What is mounted goes then.
-func (n *node) reboot(way string) {
+// reboot ends the daemon as a machine that goes down does. What is mounted goes then, and what is to happen while the machine is
+// off happens.
+func (n *node) reboot(way string, off ...func()) {
 	n.t.Helper()
 
 	var held *os.File
@@ -530,6 +531,10 @@ func (n *node) reboot(way string) {
 	}
 
 	os.Remove(filepath.Join(n.RunDir, "diskd/resetting")) // /run is a tmpfs
+
+	for _, happen := range off {
+		happen()
+	}
 
 	n.Launch()
 	n.AwaitServing()

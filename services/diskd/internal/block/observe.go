@@ -221,9 +221,25 @@ func (s *System) lookInside(p *disk.Part) error {
 		return err
 	}
 
-	p.FS = filesystem(info.ProbeResult)
+	if p.FS = filesystem(info.ProbeResult); p.FS.Type == "" && p.Label == volume.State {
+		p.FS.Type, err = damaged(f)
+	}
 
-	return nil
+	return err
+}
+
+// superblock is where ext4 keeps what it is.
+const superblock = 1 << 10
+
+// damaged tells a filesystem that is not known any more from a partition that has none yet. What is to be formatted was wiped
+// before, and making a filesystem writes its superblock last.
+func damaged(f io.ReaderAt) (string, error) {
+	data, err := readAt(f, superblock, superblock)
+	if err != nil || zero(data) {
+		return "", err
+	}
+
+	return "something damaged", nil
 }
 
 func metaContent(f io.ReaderAt) (string, error) {
