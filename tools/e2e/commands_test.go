@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"bufio"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dactyl-os/dactyl/tools/internal/outside"
+)
+
+// step is one command of the client, run in the scenario's directory: $CP is a control plane, $WORKER the worker.
+type step struct {
+	run   string
+	want  string // regular expression for the standard output, or for the error when it is refused; "": any
+	fails bool
+}
+
+// TestEveryCommand runs the commands that no other scenario runs, in the order in which a person would. That none is
+// forgotten is for TestEveryCommandHasAScenario in tools/dactylctl to say.
+func TestEveryCommand(t *testing.T) {
+	dir := t.TempDir()
+
+	for _, scenario := range []struct {
+		name  string
+		steps []step
+	}{
+		{"look at a node", []step{
+			{run: "-n $CP health --wait-timeout 2m"},
+			{run: "-n $CP list /etc", want: `(?m)^\S+ +os-release$`},
+			{run: "-n $CP usage /etc", want: `/etc|\d`},
+			{run: "-n $CP copy /etc etc"},
+			{run: "-n $CP disks", want: `(?m)^NODE +`},
+			{run: "-n $CP dmesg"},
+			{run: "-n $CP memory", want: `(?m)^NODE +TOTAL`},
+			{run: "-n $CP processes", want: `networkd`},
+			{run: "-n $CP stats", want: `networkd`},
+			{run: "-n $CP time --check 127.0.0.1", want: `time server 127\.0\.0\.1`, fails: true}, // none listens there
+			{run: "cluster show --name " + clusterName, want: `\$WORKER`},
+		}},
+		{"keys and configurations", []step{
+			{run: "gen ca --organization scenario"},
+			{run: "gen key --name admin"},
+			{run: "gen csr --key admin.key --roles os:reader"},
+			{run: "gen crt --ca scenario --csr admin.csr --name admin"},
+			{run: "gen keypair --organization pair --ip $CP"},
+			{run: "gen secrets -o secrets.yaml"},
+			{run: "gen config scenario https://$CP:6443 --with-secrets secrets.yaml -o configs"},
+			{run: "machineconfig gen scenario https://$CP:6443 -t worker -o -", want: `(?m)^version: v1alpha1`},
+			{run: "validate -c configs/worker.yaml -m container", want: `valid`},
+		}},
+		{"contexts of the client", []step{
+			{run: "-n $CP config new reader.conf --roles os:reader --crt-ttl 1h"},
+			{run: "--talosconfig reader.conf config endpoint $CP"},
+			{run: "--talosconfig reader.conf config node $CP"},
+			{run: "--talosconfig reader.conf config info", want: `os:reader`},
+			{run: "--talosconfig reader.conf version", want: `\$CP`},
+			{run: "--talosconfig reader.conf reboot", want: `os:admin|permission|role`, fails: true},
+			{run: "--talosconfig reader.conf config add other --ca scenario.crt --crt admin.crt --key admin.key"},
+			{run: "--talosconfig reader.conf config contexts", want: `(?m)^\* +other`},
+			{run: "--talosconfig reader.conf config context other"},
+			{run: "--talosconfig merged.conf config merge reader.conf"},
+			{run: "--talosconfig merged.conf config remove other --noconfirm"},
+		}},
+		{"a configuration edited", []step{
+			{run: "-n $WORKER edit machineconfig --dry-run"},
+		}},
+		{"etcd", []step{
+			{run: "-n $CP etcd alarm list"},
+			{run: "-n $CP etcd alarm disarm"},
+			{run: "-n $CP etcd defrag"},
+			{run: "-n $CP etcd forfeit-leadership"},
+			{run: "-n $CP etcd snapshot db.snapshot"},
+			{run: "-n $CP etcd remove-member 1", want: `not found`, fails: true},
+			{run: "-n $WORKER etcd leave", want: `etcdd`, fails: true},
+		}},
+	} {
+		t.Run(scenario.name, func(t *testing.T) {
+			for _, s := range scenario.steps {
+				s.check(t, dir)
+			}
+		})
+	}
+}
+
+var places = strings.NewReplacer("$CP", controlPlanes[0], "$WORKER", worker)
+
+func (s step) check(t *testing.T, dir string) {
+	t.Helper()
+
+	client := outside.Repository("_out", "dactylctl")
+	r := outside.Run(t.Context(), "env", append([]string{"-C", dir, "EDITOR=true", client}, strings.Fields(places.Replace(s.run))...)...)
+	text := r.Stdout
+
+	if s.fails {
+		text = r.Stderr
+	}
+
+	want := places.Replace(strings.ReplaceAll(s.want, `\$`, `$`))
+	if (r.Err != nil) != s.fails || !regexp.MustCompile(want).MatchString(text) {
+		t.Errorf("%s\nwant %q", r, want)
+	}
+}
+
+// TestEvents: the stream has no end; its first event is enough.
+func TestEvents(t *testing.T) {
+	line := firstLine(t, "-n", worker, "events", "--tail", "5")
+	if !strings.HasPrefix(line, "NODE") {
+		t.Errorf("events begin with %q", line)
+	}
+}
+
+func firstLine(t *testing.T, args ...string) string {
+	t.Helper()
+
+	cmd := exec.CommandContext(t.Context(), outside.Repository("_out", "dactylctl"), args...)
+
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+
+	defer cmd.Wait()         //nolint:errcheck // it was killed
+	defer cmd.Process.Kill() //nolint:errcheck // it may have ended
+
+	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer limit.Stop()
+
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("no line from %v: %v", args, err)
+	}
+
+	return line
+}
