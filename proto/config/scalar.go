@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dactyl-os/dactyl/proto/bytesize"
 )
 
 // Duration is a time span written as a Go duration string: 5m, 1h30m, 0.
@@ -70,9 +72,9 @@ func (m FileMode) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "0o%03
 // ByteSize is a number of bytes: 1073741824, 100MB (decimal) or 4GiB (binary).
 type ByteSize uint64
 
-// UnmarshalText accepts a plain number of bytes or a number with a unit.
+// UnmarshalText accepts what bytesize.Parse accepts.
 func (s *ByteSize) UnmarshalText(text []byte) error {
-	v, err := ParseByteSize(string(text))
+	v, err := bytesize.Parse(string(text))
 	if err != nil {
 		return err
 	}
@@ -84,26 +86,6 @@ func (s *ByteSize) UnmarshalText(text []byte) error {
 
 // MarshalText writes the number of bytes.
 func (s ByteSize) MarshalText() ([]byte, error) { return strconv.AppendUint(nil, uint64(s), 10), nil }
-
-// ParseByteSize reads sizes such as 4GiB, 100 MB, 512k or a plain number of bytes.
-func ParseByteSize(text string) (uint64, error) {
-	text = strings.TrimSpace(text)
-	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-	unit := strings.ToLower(strings.TrimSpace(text[len(digits):]))
-
-	scale, ok := map[string]float64{
-		"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12, "p": 1e15, "pb": 1e15,
-		"ki": 1 << 10, "kib": 1 << 10, "mi": 1 << 20, "mib": 1 << 20, "gi": 1 << 30, "gib": 1 << 30,
-		"ti": 1 << 40, "tib": 1 << 40, "pi": 1 << 50, "pib": 1 << 50,
-	}[unit]
-
-	value, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !ok || !(value >= 0 && value*scale < 1<<63) {
-		return 0, fmt.Errorf("%q is not a size; write it like 4GiB, 100MB or a number of bytes", text)
-	}
-
-	return uint64(value * scale), nil
-}
 
 // PortRange is a port or an inclusive range of ports: 80, 2379-2380.
 type PortRange struct{ Low, High uint16 }

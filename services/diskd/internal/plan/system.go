@@ -3,11 +3,10 @@ package plan
 import (
 	"fmt"
 	"path"
-	"strconv"
 	"strings"
 
+	"github.com/dactyl-os/dactyl/proto/bytesize"
 	"github.com/dactyl-os/dactyl/proto/config"
-
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/volume"
 )
@@ -114,8 +113,8 @@ func sizeMatches(size uint64, text string) bool {
 	number := strings.TrimSpace(strings.TrimLeft(text, "<>="))
 	op := strings.TrimSpace(text[:len(text)-len(strings.TrimLeft(text, "<>="))])
 
-	want, ok := parseSize(number)
-	if !ok {
+	want, err := bytesize.Parse(number)
+	if err != nil {
 		return false
 	}
 
@@ -133,27 +132,4 @@ func sizeMatches(size uint64, text string) bool {
 	default:
 		return false
 	}
-}
-
-func parseSize(text string) (uint64, bool) {
-	units := []struct {
-		suffix string
-		size   float64
-	}{
-		{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-		{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"KB", 1e3}, {"B", 1}, {"", 1},
-	}
-
-	for _, u := range units {
-		number, found := strings.CutSuffix(text, u.suffix)
-		if !found {
-			continue
-		}
-
-		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-
-		return uint64(n * u.size), err == nil && n >= 0 && n*u.size < 1<<63
-	}
-
-	return 0, false
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/dactyl-os/dactyl/proto/bytesize"
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 )
 
@@ -95,20 +96,11 @@ func variable(name string) (node, error) {
 		return func(s scope) (any, error) { return get(s), nil }, nil
 	}
 
-	if size, ok := unit(name); ok {
+	if size, known := bytesize.Unit(name); known {
 		return constant(size), nil
 	}
 
 	return nil, fmt.Errorf("unknown name %q", name)
-}
-
-func unit(name string) (uint64, bool) {
-	size, ok := map[string]uint64{
-		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40, "PiB": 1 << 50, "EiB": 1 << 60,
-		"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15, "EB": 1e18,
-	}[name]
-
-	return size, ok
 }
 
 func constant(v any) node { return func(scope) (any, error) { return v, nil } }

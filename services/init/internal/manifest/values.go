@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dactyl-os/dactyl/proto/bytesize"
 )
 
 // Port gives the port of a listener such as "tcp-50000".
@@ -21,26 +23,18 @@ func Port(listen string) (int, error) {
 	return int(port), nil
 }
 
-// parseMemory reads a size in bytes with an optional unit Ki, Mi or Gi.
+// parseMemory reads a limit in bytes; none is zero.
 func parseMemory(text string) (int64, error) {
 	if text == "" {
 		return 0, nil
 	}
 
-	number, shift := text, 0
-
-	for unit, bits := range map[string]int{"Ki": 10, "Mi": 20, "Gi": 30} {
-		if head, found := strings.CutSuffix(text, unit); found {
-			number, shift = head, bits
-		}
-	}
-
-	value, err := strconv.ParseInt(number, 10, 32)
-	if err != nil || value <= 0 {
+	size, err := bytesize.Parse(text)
+	if err != nil || size == 0 {
 		return 0, fmt.Errorf("%q is not a size such as 64Mi", text)
 	}
 
-	return value << shift, nil
+	return int64(size), nil
 }
 
 // normalCapabilities spells capabilities as lower case names without the prefix CAP_.
