@@ -92,7 +92,7 @@ func (p *Proxy) handle(name string, stream grpc.ServerStream) error {
 
 	decide := p.Table.Decide
 	if info.Caller.Certificate == nil {
-		decide = p.Table.Maintain
+		decide = p.Table.DecideMaintenance
 	}
 
 	plan, err := decide(route.Call{

@@ -75,8 +75,8 @@ func (t Table) Decide(call Call) (Plan, error) {
 	return plan, nil
 }
 
-// Maintain gives the plan of a call on a node without configuration, where nobody has a certificate yet.
-func (t Table) Maintain(call Call) (Plan, error) {
+// DecideMaintenance gives the plan of a call on a node without configuration, where nobody has a certificate yet.
+func (t Table) DecideMaintenance(call Call) (Plan, error) {
 	method, ok := t[call.Method]
 	if !ok {
 		return Plan{}, unknownMethod(call.Method)

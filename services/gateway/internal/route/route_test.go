@@ -115,18 +115,18 @@ func TestDecide(t *testing.T) {
 }
 
 func TestMaintain(t *testing.T) {
-	plan, err := table().Maintain(route.Call{Method: get, Roles: []string{access.Admin}})
+	plan, err := table().DecideMaintenance(route.Call{Method: get, Roles: []string{access.Admin}})
 	if err != nil || !slices.Equal(plan.Roles, []string{access.Reader}) {
 		t.Errorf("resources: %v, %v", plan.Roles, err)
 	}
 
-	plan, err = table().Maintain(route.Call{Method: "/machine.MachineService/ApplyConfiguration"})
+	plan, err = table().DecideMaintenance(route.Call{Method: "/machine.MachineService/ApplyConfiguration"})
 	if err != nil || !slices.Contains(plan.Roles, access.Admin) {
 		t.Errorf("apply: %v, %v", plan.Roles, err)
 	}
 
 	for _, call := range []route.Call{{Method: dmesg}, {Method: version, Node: []string{"a"}}, {Method: version, Nodes: []string{"a"}}} {
-		if _, err := table().Maintain(call); err == nil {
+		if _, err := table().DecideMaintenance(call); err == nil {
 			t.Errorf("%+v was let through", call)
 		}
 	}
