@@ -11,10 +11,10 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 
+	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
-	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 )
 
@@ -25,12 +25,12 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	remembered, err := memory.Open[memory.Network](env.RunFile("network.json"), env.Log)
+	remembered, err := checkpoint.Open[checkpoint.Network](env.RunFile("network.json"), env.Log)
 	if err != nil {
 		return err
 	}
 
-	addresses, err := memory.Open[memory.Addresses](env.RunFile("addresses.json"), env.Log)
+	addresses, err := checkpoint.Open[checkpoint.Addresses](env.RunFile("addresses.json"), env.Log)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	held, err := memory.Open[dhcp.Leases](env.RunFile("leases.json"), env.Log)
+	held, err := checkpoint.Open[dhcp.Leases](env.RunFile("leases.json"), env.Log)
 	if err != nil {
 		return err
 	}
@@ -54,13 +54,13 @@ func New(env *daemon.Env) error {
 	env.Go("keep DHCP leases", leases.Run)
 
 	configure := controllers.NewConfigure(controllers.Configure{
-		Conn:    conn,
-		Cmdline: params,
-		Memory:  remembered,
-		Leases:  leases,
-		Host:    host.Host{Root: env.Root},
-		Sysfs:   env.Path("sys"),
-		Log:     env.Log,
+		Conn:       conn,
+		Cmdline:    params,
+		Checkpoint: remembered,
+		Leases:     leases,
+		Host:       host.Host{Root: env.Root},
+		Sysfs:      env.Path("sys"),
+		Log:        env.Log,
 	}, env.Local())
 
 	if err := observe.Publish(context.Background()); err != nil {

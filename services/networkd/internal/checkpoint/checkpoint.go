@@ -1,6 +1,6 @@
-// Package memory is what networkd keeps in its run directory over a restart of the daemon (not of the node): what it
+// Package checkpoint is what networkd keeps in its run directory over a restart of the daemon (not of the node): what it
 // answers for in the kernel, and the specs it last worked by. So a restarted networkd goes on where it was.
-package memory
+package checkpoint
 
 import (
 	"log/slog"
@@ -29,7 +29,7 @@ type File[T any] = keep.File[T]
 // format changes when a reader would misunderstand what an older or newer networkd wrote.
 const format = 1
 
-// Open reads the file at path. Without memory of the last run, nothing that it put in place is removed.
+// Open reads the file at path. Without a checkpoint of the last run nothing that it put in place is removed.
 func Open[T any](path string, log *slog.Logger) (*File[T], error) {
 	return keep.Open[T](path, format, log)
 }

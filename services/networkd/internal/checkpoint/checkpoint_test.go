@@ -1,4 +1,4 @@
-package memory_test
+package checkpoint_test
 
 import (
 	"log/slog"
@@ -9,20 +9,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 )
 
 func TestRoundTrip(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "run", "memory.json")
+	path := filepath.Join(t.TempDir(), "run", "network.json")
 
-	f, err := memory.Open[memory.Network](path, slog.New(slog.DiscardHandler))
+	f, err := checkpoint.Open[checkpoint.Network](path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	f.Value = memory.Network{
+	f.Value = checkpoint.Network{
 		Owned: plan.Owned{Addresses: []string{"eth0/10.0.0.1/8"}, MTU: map[string]uint32{"eth0": 1500}},
 		Sets: []spec.Set{{
 			Links:     []spec.Link{{Name: "eth0", Up: true, Layer: spec.Configuration}},
@@ -36,7 +36,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	again, err := memory.Open[memory.Network](path, slog.New(slog.DiscardHandler))
+	again, err := checkpoint.Open[checkpoint.Network](path, slog.New(slog.DiscardHandler))
 	if err != nil || !reflect.DeepEqual(again.Value, f.Value) {
 		t.Fatalf("%v\ngot  %+v\nwant %+v", err, again.Value, f.Value)
 	}
@@ -44,7 +44,7 @@ func TestRoundTrip(t *testing.T) {
 
 // A file that another version wrote, or a torn one, is as good as none.
 func TestUnreadable(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "memory.json")
+	path := filepath.Join(t.TempDir(), "network.json")
 
 	for _, text := range []string{"", "{", `{"owned": {}}`, `{"format": 2, "value": {"complete": true}}`, `{"format": 1, "value": {"sets":[{"links":7}]}}`} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -53,8 +53,8 @@ func TestUnreadable(t *testing.T) {
 
 		var log strings.Builder
 
-		f, err := memory.Open[memory.Network](path, slog.New(slog.NewTextHandler(&log, nil)))
-		if err != nil || !reflect.DeepEqual(f.Value, memory.Network{}) {
+		f, err := checkpoint.Open[checkpoint.Network](path, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil || !reflect.DeepEqual(f.Value, checkpoint.Network{}) {
 			t.Errorf("%q: %+v %v", text, f.Value, err)
 		}
 

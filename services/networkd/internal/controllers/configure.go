@@ -23,9 +23,9 @@ import (
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
+	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
-	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/plan"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
@@ -49,13 +49,13 @@ const rounds = 3
 // Outputs: the specs of each layer (namespace network-config) and merged (network), HostnameStatus, ResolverStatus,
 // TimeServerStatus, NetworkStatus; the kernel, /etc/hosts, /etc/resolv.conf.
 type Configure struct {
-	Conn    *rtnl.Conn
-	Cmdline cmdline.Parameters
-	Memory  *memory.File[memory.Network]
-	Leases  *dhcp.Operators
-	Host    host.Host
-	Sysfs   string
-	Log     *slog.Logger
+	Conn       *rtnl.Conn
+	Cmdline    cmdline.Parameters
+	Checkpoint *checkpoint.File[checkpoint.Network]
+	Leases     *dhcp.Operators
+	Host       host.Host
+	Sysfs      string
+	Log        *slog.Logger
 
 	local  state.State
 	out    reconcile.Publisher
@@ -197,22 +197,22 @@ func (c *Configure) reachable(links []spec.DHCP, snapshot rtnl.Snapshot) []dhcp.
 
 // apply leads the kernel to the merged specs and gives its state afterwards.
 func (c *Configure) apply(merged spec.Set, snapshot rtnl.Snapshot) (rtnl.Snapshot, []string, error) {
-	want := desired(merged, c.Memory.Value.Complete, c.Leases.Ended()...)
+	want := desired(merged, c.Checkpoint.Value.Complete, c.Leases.Ended()...)
 
 	var err error
 
 	for range rounds {
-		p := plan.New(want, snapshot.Observed(), c.Memory.Value.Owned)
-		before := c.Memory.Value.Owned
-		c.Memory.Value.Owned = p.Owned
+		p := plan.New(want, snapshot.Observed(), c.Checkpoint.Value.Owned)
+		before := c.Checkpoint.Value.Owned
+		c.Checkpoint.Value.Owned = p.Owned
 
 		if len(p.Ops) == 0 {
-			return snapshot, p.Waiting, errors.Join(err, c.Memory.Save())
+			return snapshot, p.Waiting, errors.Join(err, c.Checkpoint.Save())
 		}
 
 		// Until the operations are done, what is being removed is still ours.
-		c.Memory.Value.Owned = plan.Union(before, p.Owned)
-		if err := c.Memory.Save(); err != nil {
+		c.Checkpoint.Value.Owned = plan.Union(before, p.Owned)
+		if err := c.Checkpoint.Save(); err != nil {
 			return snapshot, p.Waiting, err
 		}
 

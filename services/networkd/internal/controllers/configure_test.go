@@ -17,9 +17,9 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
 
+	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/dhcp"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/host"
-	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 )
 
@@ -50,7 +50,7 @@ func newRig(t testing.TB) *rig {
 
 	t.Cleanup(func() { conn.Close() })
 
-	remembered, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"), slog.New(slog.DiscardHandler))
+	remembered, err := checkpoint.Open[checkpoint.Network](filepath.Join(t.TempDir(), "network.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func newRig(t testing.TB) *rig {
 
 	return &rig{
 		Configure: NewConfigure(Configure{
-			Conn: conn, Memory: remembered, Leases: noLeases(t), Host: host.Host{Root: t.TempDir()}, Sysfs: "/nowhere",
+			Conn: conn, Checkpoint: remembered, Leases: noLeases(t), Host: host.Host{Root: t.TempDir()}, Sysfs: "/nowhere",
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		}, local),
 		ns: ns, local: local,
@@ -69,7 +69,7 @@ func newRig(t testing.TB) *rig {
 func noLeases(t testing.TB) *dhcp.Operators {
 	t.Helper()
 
-	held, err := memory.Open[dhcp.Leases](filepath.Join(t.TempDir(), "leases.json"), slog.New(slog.DiscardHandler))
+	held, err := checkpoint.Open[dhcp.Leases](filepath.Join(t.TempDir(), "leases.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,14 +131,14 @@ func TestGap(t *testing.T) {
 	r.step(ctx, t)
 	has(true, "no configuration")
 
-	// A new daemon with the old one's memory.
-	again, err := memory.Open[memory.Network](filepath.Join(t.TempDir(), "memory.json"), slog.New(slog.DiscardHandler))
+	// A new daemon with the old one's checkpoint.
+	again, err := checkpoint.Open[checkpoint.Network](filepath.Join(t.TempDir(), "network.json"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	again.Value = r.Memory.Value
-	r.Configure = NewConfigure(Configure{Conn: r.Conn, Memory: again, Leases: r.Leases, Host: r.Host, Log: r.Log}, r.local)
+	again.Value = r.Checkpoint.Value
+	r.Configure = NewConfigure(Configure{Conn: r.Conn, Checkpoint: again, Leases: r.Leases, Host: r.Host, Log: r.Log}, r.local)
 	r.step(ctx, t)
 	has(true, "restarted before configd")
 

@@ -12,7 +12,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 
-	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/rtnl"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/status"
@@ -22,23 +22,23 @@ import (
 //
 // Inputs: the kernel. Outputs: LinkStatus, AddressStatus, RouteStatus, NodeAddress, HardwareAddr.
 type Observe struct {
-	conn    *rtnl.Conn
-	memory  *memory.File[memory.Addresses]
-	sysfs   string
-	monitor *rtnl.Monitor
-	out     reconcile.Publisher
+	conn       *rtnl.Conn
+	checkpoint *checkpoint.File[checkpoint.Addresses]
+	sysfs      string
+	monitor    *rtnl.Monitor
+	out        reconcile.Publisher
 }
 
 // NewObserve subscribes to the kernel's changes.
 func NewObserve(
-	conn *rtnl.Conn, local state.State, remembered *memory.File[memory.Addresses], sysfs string,
+	conn *rtnl.Conn, local state.State, remembered *checkpoint.File[checkpoint.Addresses], sysfs string,
 ) (*Observe, error) {
 	monitor, err := rtnl.Subscribe()
 	if err != nil {
 		return nil, err
 	}
 
-	c := &Observe{conn: conn, memory: remembered, sysfs: sysfs, monitor: monitor}
+	c := &Observe{conn: conn, checkpoint: remembered, sysfs: sysfs, monitor: monitor}
 	c.out = reconcile.NewPublisher(local, c.Name())
 
 	return c, nil
@@ -114,13 +114,13 @@ func (c *Observe) Publish(ctx context.Context) error {
 }
 
 func (c *Observe) publishNodeAddresses(ctx context.Context, snapshot rtnl.Snapshot) error {
-	c.memory.Value = status.NodeAddresses(snapshot, c.memory.Value)
-	if err := c.memory.Save(); err != nil {
+	c.checkpoint.Value = status.NodeAddresses(snapshot, c.checkpoint.Value)
+	if err := c.checkpoint.Save(); err != nil {
 		return err
 	}
 
 	specs := map[resource.ID]network.NodeAddressSpec{}
-	for id, addresses := range c.memory.Value {
+	for id, addresses := range c.checkpoint.Value {
 		specs[id] = network.NodeAddressSpec{Addresses: addresses}
 	}
 

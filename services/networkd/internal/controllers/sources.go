@@ -38,7 +38,7 @@ func (c *Configure) machineConfig(ctx context.Context, r controller.Reader) (*ma
 // sources collects what each source asks for. Without a configuration, a networkd that had one before it was restarted
 // keeps what it remembers.
 func (c *Configure) sources(cfg *machineconfig.Config, platform spec.Set, snapshot rtnl.Snapshot) {
-	if cfg == nil && c.Memory.Value.Complete {
+	if cfg == nil && c.Checkpoint.Value.Complete {
 		return
 	}
 
@@ -56,7 +56,7 @@ func (c *Configure) sources(cfg *machineconfig.Config, platform spec.Set, snapsh
 		sets = append(sets, spec.FromConfig(cfg.Machine(), devices))
 	}
 
-	c.Memory.Value.Sets, c.Memory.Value.Complete = sets, cfg != nil
+	c.Checkpoint.Value.Sets, c.Checkpoint.Value.Complete = sets, cfg != nil
 }
 
 func selects(n *machineconfig.NetworkConfig) bool {
@@ -75,7 +75,7 @@ func selects(n *machineconfig.NetworkConfig) bool {
 
 // merge combines the sources and the leases.
 func (c *Configure) merge() spec.Set {
-	sources := c.Memory.Value.Sets
+	sources := c.Checkpoint.Value.Sets
 
 	return spec.Merge(append(slices.Clip(sources), c.Leases.Sets(spec.Merge(sources...).DHCP)...)...)
 }

@@ -21,7 +21,7 @@ const DiagnosticsAnnotation = "dactyl.dev/diagnostics"
 // Resume publishes what the last run of the daemon worked by, before the daemon serves: so its readers see no difference
 // between before and after a restart. Nothing is published at the node's first start.
 func (c *Configure) Resume(ctx context.Context) error {
-	if len(c.Memory.Value.Sets) == 0 {
+	if len(c.Checkpoint.Value.Sets) == 0 {
 		return nil
 	}
 
@@ -39,7 +39,7 @@ func (c *Configure) Resume(ctx context.Context) error {
 func (c *Configure) Publish(
 	ctx context.Context, merged spec.Set, ready network.StatusSpec, snapshot rtnl.Snapshot, problems []string,
 ) error {
-	layers := append(slices.Clip(c.Memory.Value.Sets), c.Leases.Sets(merged.DHCP)...)
+	layers := append(slices.Clip(c.Checkpoint.Value.Sets), c.Leases.Sets(merged.DHCP)...)
 
 	if err := asResources(layers, true).publish(ctx, c.out, network.ConfigNamespaceName); err != nil {
 		return err

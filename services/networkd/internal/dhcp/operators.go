@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/dactyl-os/dactyl/services/kit/poke"
-	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 )
 
@@ -30,18 +30,18 @@ type Operators struct {
 	changed  poke.Chan
 	wake     poke.Chan
 
-	mu     sync.Mutex
-	memory *memory.File[Leases]
-	wanted map[string]Wanted
+	mu         sync.Mutex
+	checkpoint *checkpoint.File[Leases]
+	wanted     map[string]Wanted
 	// metrics outlive the wish: what is removed has to be named.
 	metrics map[string]uint32
 	ended   map[string]spec.Set
 }
 
 // New goes on with the leases that are remembered.
-func New(exchange Exchange, remembered *memory.File[Leases], log *slog.Logger) *Operators {
+func New(exchange Exchange, remembered *checkpoint.File[Leases], log *slog.Logger) *Operators {
 	return &Operators{
-		exchange: exchange, log: log, memory: remembered,
+		exchange: exchange, log: log, checkpoint: remembered,
 		changed: poke.New(), wake: poke.New(), metrics: map[string]uint32{}, ended: map[string]spec.Set{},
 	}
 }
@@ -81,7 +81,7 @@ func (o *Operators) Sets(links []spec.DHCP) []spec.Set {
 	var sets []spec.Set
 
 	for _, l := range links {
-		if lease := o.memory.Value[l.Link]; lease != nil {
+		if lease := o.checkpoint.Value[l.Link]; lease != nil {
 			sets = append(sets, lease.Set(l.Metric))
 		}
 	}
@@ -102,7 +102,7 @@ func (o *Operators) Holds(link string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 
-	return o.memory.Value[link] != nil
+	return o.checkpoint.Value[link] != nil
 }
 
 // running is an operator at work.
@@ -184,7 +184,7 @@ func (o *Operators) forget(wanted map[string]Wanted) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 
-	for link := range o.memory.Value {
+	for link := range o.checkpoint.Value {
 		if _, ok := wanted[link]; !ok {
 			if err := o.set(link, nil); err != nil {
 				return err
@@ -200,7 +200,7 @@ func (o *Operators) start(ctx context.Context, link string, failed chan<- error)
 	r := running{cancel: cancel, wake: poke.New(), ended: make(chan struct{})}
 
 	o.mu.Lock()
-	lease := o.memory.Value[link]
+	lease := o.checkpoint.Value[link]
 	o.mu.Unlock()
 
 	go func() {
@@ -230,9 +230,9 @@ func (o *Operators) operator(link string, wake <-chan struct{}) *operator {
 	}
 }
 
-// set replaces the map: memory compares it with the one that was saved.
+// set replaces the map: the checkpoint compares it with the one that was saved.
 func (o *Operators) set(link string, lease *Lease) error {
-	next := maps.Clone(o.memory.Value)
+	next := maps.Clone(o.checkpoint.Value)
 	if next == nil {
 		next = Leases{}
 	}
@@ -247,9 +247,9 @@ func (o *Operators) set(link string, lease *Lease) error {
 		next[link] = lease
 	}
 
-	o.memory.Value = next
+	o.checkpoint.Value = next
 
 	o.changed.Poke()
 
-	return o.memory.Save()
+	return o.checkpoint.Save()
 }

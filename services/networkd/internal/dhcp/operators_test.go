@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
-	"github.com/dactyl-os/dactyl/services/networkd/internal/memory"
+	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
 	"github.com/dactyl-os/dactyl/services/networkd/internal/spec"
 )
 
@@ -55,7 +55,7 @@ func (s *slowServer) Acquire(ctx context.Context, _ string) (*Lease, error) {
 func operators(t *testing.T, path string, exchange Exchange) *Operators {
 	t.Helper()
 
-	held, err := memory.Open[Leases](path, slog.New(slog.DiscardHandler))
+	held, err := checkpoint.Open[Leases](path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
