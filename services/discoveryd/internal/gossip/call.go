@@ -16,48 +16,48 @@ import (
 )
 
 // call asks the seeds that are not there to let this node in.
-func (r *runner) call(ctx context.Context) {
-	if r.list == nil || r.calling || time.Now().Before(r.nextCall) {
+func (l *loop) call(ctx context.Context) {
+	if l.list == nil || l.calling || time.Now().Before(l.nextCall) {
 		return
 	}
 
-	list := r.list
-	r.calling = true
-	r.round++
-	r.nextCall = time.Now().Add(seeds.Delay(r.round))
+	list := l.list
+	l.calling = true
+	l.round++
+	l.nextCall = time.Now().Add(seeds.Delay(l.round))
 
-	r.calls.Go(func() {
-		r.joined <- r.join(list, r.targets(ctx))
+	l.calls.Go(func() {
+		l.joined <- l.join(list, l.targets(ctx))
 	})
 }
 
-func (r *runner) targets(ctx context.Context) []netip.Addr {
-	r.mu.Lock()
-	endpoint := r.settings.Endpoint
-	r.mu.Unlock()
+func (l *loop) targets(ctx context.Context) []netip.Addr {
+	l.mu.Lock()
+	endpoint := l.settings.Endpoint
+	l.mu.Unlock()
 
 	found := resolve(ctx, endpoint)
 
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 
 	there := map[string]bool{}
 
 	var alive []netip.Addr
 
-	for nodeID, addr := range r.addresses {
+	for nodeID, addr := range l.addresses {
 		there[nodeID] = true
 
 		alive = append(alive, addr)
 	}
 
-	for _, other := range r.table.Others() {
+	for _, other := range l.table.Others() {
 		if there[other.NodeID] {
 			alive = append(alive, other.Addresses...)
 		}
 	}
 
-	return seeds.Targets(found, r.remembered, there, r.settings.Own, alive)
+	return seeds.Targets(found, l.remembered, there, l.settings.Own, alive)
 }
 
 func resolve(ctx context.Context, host string) []netip.Addr {
@@ -79,7 +79,7 @@ func resolve(ctx context.Context, host string) []netip.Addr {
 }
 
 // join calls all targets at once: one that is down must not hold up the others.
-func (r *runner) join(list *memberlist.Memberlist, targets []netip.Addr) error {
+func (l *loop) join(list *memberlist.Memberlist, targets []netip.Addr) error {
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex
@@ -107,22 +107,22 @@ func (r *runner) join(list *memberlist.Memberlist, targets []netip.Addr) error {
 	return first
 }
 
-func (r *runner) answered(err error) {
-	r.calling = false
+func (l *loop) answered(err error) {
+	l.calling = false
 
-	if r.peers.Load() > 0 {
-		r.warned = false
+	if l.peers.Load() > 0 {
+		l.warned = false
 
 		return
 	}
 
 	if err != nil {
-		r.log.Debug("no seed answered", "round", r.round, "error", err)
+		l.log.Debug("no seed answered", "round", l.round, "error", err)
 	}
 
-	if err != nil && r.round >= lonelyRounds && !r.warned {
-		r.warned = true
-		r.log.Warn("no other node found yet", "error", err,
+	if err != nil && l.round >= lonelyRounds && !l.warned {
+		l.warned = true
+		l.log.Warn("no other node found yet", "error", err,
 			"hint", "is one of them up, is port 50002 (tcp and udp) open between them, and is cluster.secret the same?")
 	}
 }

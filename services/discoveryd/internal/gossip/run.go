@@ -23,30 +23,30 @@ const (
 
 // Run keeps the mesh as it is configured until ctx ends; then it leaves.
 func (m *Mesh) Run(ctx context.Context) error {
-	r := runner{Mesh: m, joined: make(chan error, 1)}
-	defer r.stop()
+	l := loop{Mesh: m, joined: make(chan error, 1)}
+	defer l.stop()
 
 	var written []byte
 
 	for {
-		r.follow(ctx)
-		r.call(ctx)
-		r.tellLarge()
+		l.follow(ctx)
+		l.call(ctx)
+		l.tellLarge()
 		written = m.save(written)
 
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-m.wake:
-		case err := <-r.joined:
-			r.answered(err)
-		case <-time.After(r.pause()):
+		case err := <-l.joined:
+			l.answered(err)
+		case <-time.After(l.pause()):
 		}
 	}
 }
 
-// runner is the state of Run, touched by its goroutine alone.
-type runner struct {
+// loop is the state of Run, touched by its goroutine alone.
+type loop struct {
 	*Mesh
 
 	list     *memberlist.Memberlist
@@ -61,48 +61,48 @@ type runner struct {
 }
 
 // follow starts, stops or restarts memberlist when the settings ask for it.
-func (r *runner) follow(ctx context.Context) {
-	r.mu.Lock()
-	want := r.settings
-	r.mu.Unlock()
+func (l *loop) follow(ctx context.Context) {
+	l.mu.Lock()
+	want := l.settings
+	l.mu.Unlock()
 
-	if r.list != nil && !want.sameMesh(r.running) {
-		r.stop()
+	if l.list != nil && !want.sameMesh(l.running) {
+		l.stop()
 		// A call of the old mesh that ends now would put its nodes into the new one.
-		r.calls.Wait()
+		l.calls.Wait()
 	}
 
-	if r.list != nil || !want.usable() || time.Since(r.failed) < time.Second {
-		r.running = want
+	if l.list != nil || !want.usable() || time.Since(l.failed) < time.Second {
+		l.running = want
 
 		return
 	}
 
-	list, err := r.start(ctx, want)
+	list, err := l.start(ctx, want)
 	if err != nil {
-		r.log.Warn("gossip cannot start", "error", err)
-		r.failed = time.Now()
+		l.log.Warn("gossip cannot start", "error", err)
+		l.failed = time.Now()
 
 		return
 	}
 
-	r.list, r.running, r.round, r.nextCall, r.warned = list, want, 0, time.Time{}, false
-	r.log.Info("gossip started", "address", want.Advertise, "port", Port)
+	l.list, l.running, l.round, l.nextCall, l.warned = list, want, 0, time.Time{}, false
+	l.log.Info("gossip started", "address", want.Advertise, "port", Port)
 }
 
-func (r *runner) start(ctx context.Context, want Settings) (*memberlist.Memberlist, error) {
+func (l *loop) start(ctx context.Context, want Settings) (*memberlist.Memberlist, error) {
 	transport, err := listen(ctx, "", Port)
 	if err != nil {
 		return nil, err
 	}
 
 	config := memberlist.DefaultLANConfig()
-	config.Name = r.nodeID
+	config.Name = l.nodeID
 	config.Transport = transport
 	config.AdvertiseAddr, config.AdvertisePort = want.Advertise.String(), Port
 	config.SecretKey, config.Label = want.Key, want.Label
-	config.Delegate, config.Events = delegate{r.Mesh}, delegate{r.Mesh}
-	config.Logger = quiet(r.log)
+	config.Delegate, config.Events = delegate{l.Mesh}, delegate{l.Mesh}
+	config.Logger = quiet(l.log)
 	config.TCPTimeout = streamTime
 	config.RetransmitMult = retransmits
 	// A node may come back with another address as soon as it counts as failed.
@@ -126,67 +126,67 @@ func (r *runner) start(ctx context.Context, want Settings) (*memberlist.Memberli
 
 // stop leaves, so that the others do not wait for this node, and lets a new
 // address of it in at once.
-func (r *runner) stop() {
-	if r.list == nil {
+func (l *loop) stop() {
+	if l.list == nil {
 		return
 	}
 
-	if err := r.list.Leave(leaveTime); err != nil {
-		r.log.Debug("leave", "error", err)
+	if err := l.list.Leave(leaveTime); err != nil {
+		l.log.Debug("leave", "error", err)
 	}
 
-	_ = r.list.Shutdown()
-	r.list = nil
+	_ = l.list.Shutdown()
+	l.list = nil
 
-	r.mu.Lock()
-	r.presence.AllLeft(time.Now())
-	clear(r.addresses)
-	r.peers.Store(0)
-	r.mu.Unlock()
+	l.mu.Lock()
+	l.presence.AllLeft(time.Now())
+	clear(l.addresses)
+	l.peers.Store(0)
+	l.mu.Unlock()
 }
 
 // tellLarge sends an own record that no packet takes to every node.
-func (r *runner) tellLarge() {
-	r.mu.Lock()
-	own, ok := r.table.Own()
-	large := r.largeOwn && ok
-	r.largeOwn = r.largeOwn && r.list == nil
-	r.mu.Unlock()
+func (l *loop) tellLarge() {
+	l.mu.Lock()
+	own, ok := l.table.Own()
+	large := l.largeOwn && ok
+	l.largeOwn = l.largeOwn && l.list == nil
+	l.mu.Unlock()
 
-	if !large || r.list == nil {
+	if !large || l.list == nil {
 		return
 	}
 
-	list, data := r.list, own.Encode()
+	list, data := l.list, own.Encode()
 
-	r.calls.Go(func() {
+	l.calls.Go(func() {
 		for _, node := range list.Members() {
-			if node.Name == r.nodeID {
+			if node.Name == l.nodeID {
 				continue
 			}
 
 			if err := list.SendReliable(node, data); err != nil {
-				r.log.Debug("record not told, the next full exchange will", "node", node.Name, "error", err)
+				l.log.Debug("record not told, the next full exchange will", "node", node.Name, "error", err)
 			}
 		}
 	})
 }
 
 // pause is how long nothing is due; it also ends graces that are over.
-func (r *runner) pause() time.Duration {
+func (l *loop) pause() time.Duration {
 	now := time.Now()
 
-	r.mu.Lock()
-	expired, next := r.presence.Expire(now)
+	l.mu.Lock()
+	expired, next := l.presence.Expire(now)
 
 	for _, nodeID := range expired {
-		r.table.Forget(nodeID)
+		l.table.Forget(nodeID)
 	}
-	r.mu.Unlock()
+	l.mu.Unlock()
 
 	if len(expired) > 0 {
-		r.log.Info("nodes gone", "nodes", expired)
-		r.changed.Poke()
+		l.log.Info("nodes gone", "nodes", expired)
+		l.changed.Poke()
 	}
 
 	pause := time.Minute
@@ -195,9 +195,9 @@ func (r *runner) pause() time.Duration {
 	}
 
 	switch {
-	case r.list != nil && !r.calling:
-		pause = min(pause, r.nextCall.Sub(now))
-	case r.list == nil && r.running.usable():
+	case l.list != nil && !l.calling:
+		pause = min(pause, l.nextCall.Sub(now))
+	case l.list == nil && l.running.usable():
 		pause = min(pause, time.Second)
 	}
 
