@@ -31,31 +31,16 @@ func (out *Output) provision(in Input, d disk.Disk, missing []int) {
 	}
 }
 
+// layout gives a disk the missing partitions, if they fit.
 func layout(in Input, d disk.Disk, missing []int, out *Output) (WriteTable, error) {
-	op := WriteTable{Disk: d.Path}
-	installed := Installed(d)
-	ours := installed || slices.ContainsFunc(d.Parts, func(p disk.Part) bool {
-		return slices.ContainsFunc(out.Volumes, func(s Status) bool { return s.Disk == d.Path && s.Part.Index == p.Index })
-	})
-
-	switch {
-	case !usable(d):
-		return op, fmt.Errorf("%s cannot be written to", d.Path)
-	case d.Content == disk.Blank || d.Content == disk.Installing:
-		op.Fresh = true
-	case d.Content == disk.GPT && (len(d.Parts) == 0 || ours):
-	case d.Path == out.SystemDisk && in.Config.Install.Wipe && !mounted(d):
-		op.Fresh, op.Wipe = true, true
-	default:
-		hint := "it has to be wiped first"
-		if d.Path == out.SystemDisk {
-			hint = "machine.install.wipe: true has it wiped"
-		}
-
-		return op, fmt.Errorf("%s holds %s: %s", d.Path, d.Holds(), hint)
+	op, err := table(in, d, out)
+	if err != nil {
+		return op, err
 	}
 
 	var need uint64
+
+	installed := Installed(d)
 
 	for _, i := range missing {
 		v := out.Volumes[i].Volume
@@ -77,6 +62,30 @@ func layout(in Input, d disk.Disk, missing []int, out *Output) (WriteTable, erro
 	}
 
 	return op, nil
+}
+
+// table decides whether the disk's partition table may be added to, is made anew, or is left alone.
+func table(in Input, d disk.Disk, out *Output) (WriteTable, error) {
+	ours := Installed(d) || slices.ContainsFunc(d.Parts, func(p disk.Part) bool {
+		return slices.ContainsFunc(out.Volumes, func(s Status) bool { return s.Disk == d.Path && s.Part.Index == p.Index })
+	})
+
+	system := d.Path == out.SystemDisk
+
+	switch {
+	case !usable(d):
+		return WriteTable{}, fmt.Errorf("%s cannot be written to", d.Path)
+	case d.Content == disk.Blank || d.Content == disk.Installing:
+		return WriteTable{Disk: d.Path, Fresh: true}, nil
+	case d.Content == disk.GPT && (len(d.Parts) == 0 || ours):
+		return WriteTable{Disk: d.Path}, nil
+	case system && in.Config.Install.Wipe && !mounted(d):
+		return WriteTable{Disk: d.Path, Fresh: true, Wipe: true}, nil
+	case system:
+		return WriteTable{}, fmt.Errorf("%s holds %s: machine.install.wipe: true has it wiped", d.Path, d.Holds())
+	default:
+		return WriteTable{}, fmt.Errorf("%s holds %s: it has to be wiped first", d.Path, d.Holds())
+	}
 }
 
 func newPart(v volume.Volume) NewPart {

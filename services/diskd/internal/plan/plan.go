@@ -204,16 +204,21 @@ func use(v volume.Volume, d disk.Disk, p disk.Part, configured bool) ([]Op, enum
 	switch {
 	case p.Wipe && (p.Mount != "" || resetting(d)):
 		return nil, enums.VolumePhaseClosed, nil // wiped when it is not in use any more
-	case v.NeedsConfig && !configured && !p.Wipe:
-		return nil, enums.VolumePhaseWaiting, nil
 	case p.Wipe:
 		return []Op{WipePart{at}}, enums.VolumePhaseLocated, nil
+	case v.NeedsConfig && !configured:
+		return nil, enums.VolumePhaseWaiting, nil
 	}
 
 	if by := growth(v, p); by > 0 && p.Mount == "" {
 		return []Op{Grow{at, by}}, enums.VolumePhaseLocated, nil
 	}
 
+	return prepare(v, p, at)
+}
+
+// prepare makes what a volume holds, lets its filesystem fill the partition, and mounts it.
+func prepare(v volume.Volume, p disk.Part, at part) ([]Op, enums.VolumePhase, error) {
 	switch {
 	case v.ID == volume.Meta && p.FS.Type == "":
 		return []Op{MakeMeta{at}}, enums.VolumePhaseProvisioned, nil
@@ -223,15 +228,13 @@ func use(v volume.Volume, d disk.Disk, p disk.Part, configured bool) ([]Op, enum
 		return []Op{Mkfs{at, v.Label}}, enums.VolumePhaseProvisioned, nil
 	case p.FS.Type != v.Filesystem:
 		return nil, enums.VolumePhaseLocated, fmt.Errorf("%s holds %s, not %s: reset it to have it formatted", p.Path, p.FS.Type, v.Filesystem)
-	case v.Mount == "":
+	case v.Mount == "" || p.Mount != "":
 		return nil, enums.VolumePhaseReady, nil
-	case p.Mount == "" && v.Grow && p.FS.Size+growStep <= p.Size:
+	case v.Grow && p.FS.Size+growStep <= p.Size:
 		return []Op{Check{at, true}, Resize{at}}, enums.VolumePhaseProvisioned, nil
-	case p.Mount == "":
-		return []Op{Check{at, false}, Mount{at, v.Mount, v.MountOptions}}, enums.VolumePhasePrepared, nil
 	}
 
-	return nil, enums.VolumePhaseReady, nil
+	return []Op{Check{at, false}, Mount{at, v.Mount, v.MountOptions}}, enums.VolumePhasePrepared, nil
 }
 
 func growth(v volume.Volume, p disk.Part) uint64 {
