@@ -76,14 +76,7 @@ func New(env *daemon.Env) error {
 	}}
 
 	if figures, ok := env.Listener(metricsName); ok {
-		server := &metrics.Server{Store: store, Log: env.Log, Source: metrics.Source{
-			RunDir: env.RunDir, Daemons: owners(), Dial: env.Dial, Self: env.Name, Own: env.ReadMetrics,
-		}}
-
-		env.Metrics(func() []*kitv1.Family {
-			return []*kitv1.Family{calls.Count.Family("dactyl_public_calls_total", "Calls from outside the node, by method and code.")}
-		})
-		env.Go("metrics", func(context.Context) error { return server.Serve(env.Stopping(), figures) })
+		serveMetrics(env, figures, store, calls)
 	}
 
 	env.Go("certificates", certificates.Run)
@@ -112,6 +105,18 @@ func listen(env *daemon.Env) (net.Listener, error) {
 	}
 
 	return public, nil
+}
+
+// serveMetrics gathers the metrics of all daemons behind a listener of their own.
+func serveMetrics(env *daemon.Env, figures net.Listener, store *endpoint.Store, calls *proxy.Proxy) {
+	server := &metrics.Server{Store: store, Log: env.Log, Source: metrics.Source{
+		RunDir: env.RunDir, Daemons: owners(), Dial: env.Dial, Self: env.Name, Own: env.ReadMetrics,
+	}}
+
+	env.Metrics(func() []*kitv1.Family {
+		return []*kitv1.Family{calls.Count.Family("dactyl_public_calls_total", "Calls from outside the node, by method and code.")}
+	})
+	env.Go("metrics", func(context.Context) error { return server.Serve(env.Stopping(), figures) })
 }
 
 // owners are the daemons that own a method or a resource type.

@@ -184,32 +184,21 @@ func (c *call) upload(ctx context.Context) error {
 		}
 	}()
 
-	for {
+	for more := true; more; more = desc.ServerStreams {
 		answer := new(raw.Frame)
 
 		if err := stream.RecvMsg(answer); err != nil {
 			c.stream.SetTrailer(own(stream.Trailer()))
 
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-
-			// What the caller did wrong is told as such, not as the end of the stream that follows from it.
-			if _, own := status.FromError(context.Cause(ctx)); own && ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-
-			return c.uploadFailed(target, err)
+			return c.uploadEnded(ctx, target, err)
 		}
 
 		if err := c.answerUpload(target, answer); err != nil {
 			return err
 		}
-
-		if !desc.ServerStreams {
-			return nil
-		}
 	}
+
+	return nil
 }
 
 // pump moves the caller's messages on until it has sent the last one.
@@ -256,6 +245,20 @@ func (c *call) answerUpload(target string, answer *raw.Frame) error {
 	}
 
 	return c.stream.SendMsg(raw.FromBytes(stamped))
+}
+
+// uploadEnded tells why there is no further answer; a good end is no error.
+func (c *call) uploadEnded(ctx context.Context, target string, err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+
+	// What the caller did wrong is told as such, not as the end of the stream that follows from it.
+	if _, own := status.FromError(context.Cause(ctx)); own && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+
+	return c.uploadFailed(target, err)
 }
 
 func (c *call) uploadFailed(target string, err error) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -213,16 +214,23 @@ func (r *Runner) Start(spec manifest.Manifest, ready func(version string), exite
 
 	go r.collect(d, pipes.output, run.drained)
 
-	if spec.Serves() {
-		go r.told(d, run, ready).listen(pipes.notify, run.notified)
-	} else {
-		close(run.notified)
-		_ = pipes.notify.Close()
-
-		go r.awaitProbe(spec, ready, run.ended)
-	}
+	r.awaitReady(d, spec, run, pipes.notify, ready)
 
 	return pid, nil
+}
+
+// awaitReady calls ready, in time, when a daemon says that it is, or when the probe of anything else succeeds.
+func (r *Runner) awaitReady(d *daemon, spec manifest.Manifest, run *run, notify *net.UnixConn, ready func(version string)) {
+	if spec.Serves() {
+		go r.told(d, run, ready).listen(notify, run.notified)
+
+		return
+	}
+
+	close(run.notified)
+	_ = notify.Close()
+
+	go r.awaitProbe(spec, ready, run.ended)
 }
 
 // admit lets callers find the daemon's socket and wait at it.
