@@ -109,54 +109,11 @@ func (c *Cluster) secrets() (*generate.Bundle, error) {
 	return bundle, atomicfile.Write(path, data, 0o600)
 }
 
-// writeConfig patches the machine type's configuration for one node and puts it where the node looks for it. Once the
-// node has a configuration that one counts: it may have been changed through the API.
+// writeConfig puts the node's configuration where the node looks for it. Once the node has a configuration that one counts: it
+// may have been changed through the API.
 func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
-	data, patches := out.ControlPlane, spec.ControlPlanePatches
-	if m.Type == "worker" {
-		data, patches = out.Worker, spec.WorkerPatches
-	}
-
-	// The node's name comes first, so that a patch may give another.
-	texts := []string{"machine: {network: {hostname: " + m.Name + "}}"}
-	if len(m.cluster.Nameservers) > 0 {
-		texts = append([]string{fmt.Sprintf("machine: {network: {nameservers: [%s]}}", join(m.cluster.Nameservers))}, texts...)
-	}
-
-	mode := config.Container
-	if m.cluster.VMs != nil {
-		mode = config.Metal
-		texts = append([]string{"machine: {install: {disk: /dev/vda}}"}, texts...)
-	}
-
-	for _, host := range spec.InsecureRegistries {
-		texts = append([]string{fmt.Sprintf("machine: {registries: {config: {%q: {tls: {insecureSkipVerify: true}}}}}", host)}, texts...)
-	}
-
-	if spec.KubePrismPort != DefaultKubePrismPort {
-		texts = append([]string{fmt.Sprintf("machine: {features: {kubePrism: {port: %d}}}", spec.KubePrismPort)}, texts...)
-	}
-
-	own, err := patch.LoadAll(texts)
+	data, err := m.config(spec, out)
 	if err != nil {
-		return err
-	}
-
-	given, err := patch.LoadAll(append(append([]string{}, spec.Patches...), patches...))
-	if err != nil {
-		return fmt.Errorf("--config-patch: %w", err)
-	}
-
-	if data, err = patch.Apply(data, append(own, given...)...); err != nil {
-		return fmt.Errorf("--config-patch: %w", err)
-	}
-
-	parsed, err := config.Load(data)
-	if err != nil {
-		return err
-	}
-
-	if _, err := parsed.Validate(mode); err != nil {
 		return err
 	}
 
@@ -174,6 +131,65 @@ func (m *Machine) writeConfig(spec *Spec, out *generate.Output) error {
 	}
 
 	return atomicfile.Write(path, data, 0o600)
+}
+
+// config is the machine type's configuration, patched for one node.
+func (m *Machine) config(spec *Spec, out *generate.Output) ([]byte, error) {
+	data, patches := out.ControlPlane, spec.ControlPlanePatches
+	if m.Type == "worker" {
+		data, patches = out.Worker, spec.WorkerPatches
+	}
+
+	own, err := patch.LoadAll(m.patches(spec))
+	if err != nil {
+		return nil, err
+	}
+
+	given, err := patch.LoadAll(append(append([]string{}, spec.Patches...), patches...))
+	if err != nil {
+		return nil, fmt.Errorf("--config-patch: %w", err)
+	}
+
+	if data, err = patch.Apply(data, append(own, given...)...); err != nil {
+		return nil, fmt.Errorf("--config-patch: %w", err)
+	}
+
+	parsed, err := config.Load(data)
+	if err != nil {
+		return nil, err
+	}
+
+	mode := config.Container
+	if m.cluster.VMs != nil {
+		mode = config.Metal
+	}
+
+	_, err = parsed.Validate(mode)
+
+	return data, err
+}
+
+// patches are what the cluster's own settings change for one node. They come first, so that a given patch may say otherwise.
+func (m *Machine) patches(spec *Spec) []string {
+	var texts []string
+
+	if spec.KubePrismPort != DefaultKubePrismPort {
+		texts = append(texts, fmt.Sprintf("machine: {features: {kubePrism: {port: %d}}}", spec.KubePrismPort))
+	}
+
+	for _, host := range spec.InsecureRegistries {
+		texts = append(texts, fmt.Sprintf("machine: {registries: {config: {%q: {tls: {insecureSkipVerify: true}}}}}", host))
+	}
+
+	if m.cluster.VMs != nil {
+		texts = append(texts, "machine: {install: {disk: /dev/vda}}")
+	}
+
+	if len(m.cluster.Nameservers) > 0 {
+		texts = append(texts, fmt.Sprintf("machine: {network: {nameservers: [%s]}}", join(m.cluster.Nameservers)))
+	}
+
+	return append(texts, "machine: {network: {hostname: "+m.Name+"}}")
 }
 
 func join(list []string) string {
