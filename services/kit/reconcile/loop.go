@@ -25,6 +25,26 @@ type Loop struct {
 
 // Run runs the step at the start, at every event and when it is time, until ctx ends.
 func (l Loop) Run(ctx context.Context, r controller.Runtime, step func() error) error {
+	return Timed(ctx, r, l.Poke, func() (time.Duration, error) {
+		switch err := step(); {
+		case err == nil:
+			l.Retry.Reset()
+
+			return l.Every, nil
+		case ctx.Err() != nil:
+			return 0, nil
+		default:
+			pause := l.Retry.Next()
+			l.Failed(err, pause)
+
+			return pause, nil
+		}
+	})
+}
+
+// Timed runs the step at the start, at every event and poke (nil: none), and when the time is over that it gave last (0: only
+// they count), until ctx ends or a step fails.
+func Timed(ctx context.Context, r controller.Runtime, poke <-chan struct{}, step func() (next time.Duration, err error)) error {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 
@@ -35,20 +55,17 @@ func (l Loop) Run(ctx context.Context, r controller.Runtime, step func() error) 
 		case <-ctx.Done():
 			return nil
 		case <-r.EventCh():
-		case <-l.Poke:
+		case <-poke:
 		case <-timer.C:
 		}
 
-		next := l.Every
+		next, err := step()
 
-		switch err := step(); {
+		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err == nil:
-			l.Retry.Reset()
-		default:
-			next = l.Retry.Next()
-			l.Failed(err, next)
+		case err != nil:
+			return err
 		}
 
 		timer.Stop()

@@ -97,6 +97,28 @@ func TestLoopHasAClock(t *testing.T) {
 	}
 }
 
+// Each step of Timed says when the next one is due; one that fails is the last.
+func TestTimedEndsWithAFailure(t *testing.T) {
+	again, wrong := poke.New(), errors.New("wrong")
+	steps := 0
+
+	err := reconcile.Timed(t.Context(), newEvents(), again, func() (time.Duration, error) {
+		switch steps++; steps {
+		case 1:
+			return time.Millisecond, nil
+		case 2:
+			again.Poke()
+
+			return 0, nil
+		default:
+			return time.Millisecond, wrong
+		}
+	})
+	if !errors.Is(err, wrong) || steps != 3 {
+		t.Errorf("%v after %d steps", err, steps)
+	}
+}
+
 // What an owner has not told yet is no failure of Each, anything else is.
 func TestEachWaitsForWhatIsUnknown(t *testing.T) {
 	e := newEvents()

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/safe"
@@ -12,6 +13,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/spec"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 const membershipName = "discoveryd.Membership"
@@ -35,22 +37,14 @@ func (*Membership) Outputs() []controller.Output {
 
 // Run until ctx ends.
 func (ctrl *Membership) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.EventCh():
-		case <-ctrl.Mesh.Changed():
+	return reconcile.Timed(ctx, r, ctrl.Mesh.Changed(), func() (time.Duration, error) {
+		view, ok := ctrl.Mesh.View()
+		if !ok {
+			return 0, nil
 		}
 
-		if view, ok := ctrl.Mesh.View(); ok {
-			if err := publish(ctx, r, view); err != nil {
-				return err
-			}
-		}
-
-		r.ResetRestartBackoff()
-	}
+		return 0, publish(ctx, r, view)
+	})
 }
 
 func publish(ctx context.Context, r controller.Runtime, view gossip.View) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/safe"
@@ -77,27 +78,16 @@ func (*Member) Outputs() []controller.Output { return exclusive(etcd.MemberType)
 
 // Run until ctx ends.
 func (c *Member) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-c.Changed:
-		case <-r.EventCh():
-		}
-
+	return reconcile.Timed(ctx, r, c.Changed, func() (time.Duration, error) {
 		in, err := c.input(ctx, r)
 		if err != nil {
-			return err
+			return 0, err
 		}
 
 		c.Keeper.Set(in)
 
-		if err = c.publish(ctx, r); err != nil {
-			return err
-		}
-
-		r.ResetRestartBackoff()
-	}
+		return 0, c.publish(ctx, r)
+	})
 }
 
 func (c *Member) publish(ctx context.Context, r controller.Runtime) error {

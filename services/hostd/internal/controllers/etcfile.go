@@ -42,19 +42,7 @@ func (*EtcFiles) Outputs() []controller.Output {
 
 // Run until ctx ends.
 func (c *EtcFiles) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.EventCh():
-		}
-
-		if err := c.step(ctx, r); err != nil {
-			return err
-		}
-
-		r.ResetRestartBackoff()
-	}
+	return reconcile.Each(ctx, r, func() error { return c.step(ctx, r) })
 }
 
 func (c *EtcFiles) step(ctx context.Context, r controller.Runtime) error {

@@ -39,25 +39,17 @@ func (*Hardware) Outputs() []controller.Output {
 
 // Run until ctx ends.
 func (c *Hardware) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.EventCh():
-		}
-
+	return reconcile.Each(ctx, r, func() error {
 		table, err := os.ReadFile(c.Table)
 		if err != nil {
 			// Containers and some virtual machines have none.
 			c.Log.Debug("no hardware tables", "error", err)
 
-			continue
+			return nil
 		}
 
-		if err = c.publish(ctx, r, smbios.Parse(table)); err != nil {
-			return err
-		}
-	}
+		return c.publish(ctx, r, smbios.Parse(table))
+	})
 }
 
 func (c *Hardware) publish(ctx context.Context, r controller.Runtime, info smbios.Info) error {

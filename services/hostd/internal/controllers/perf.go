@@ -14,6 +14,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/perf"
 
 	"github.com/dactyl-os/dactyl/services/hostd/internal/proc"
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 // perfEvery is how often the figures are taken: dashboards that want more ask the methods.
@@ -37,21 +38,7 @@ func (*Perf) Outputs() []controller.Output {
 
 // Run until ctx ends.
 func (c *Perf) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	tick := time.NewTicker(perfEvery)
-	defer tick.Stop()
-
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-r.EventCh():
-		}
-
-		if err := c.step(ctx, r); err != nil {
-			return err
-		}
-	}
+	return reconcile.Timed(ctx, r, nil, func() (time.Duration, error) { return perfEvery, c.step(ctx, r) })
 }
 
 func (c *Perf) step(ctx context.Context, r controller.Runtime) error {

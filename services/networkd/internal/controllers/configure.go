@@ -106,26 +106,14 @@ func (*Configure) Outputs() []controller.Output {
 
 // Run reconciles on every event until ctx ends.
 func (c *Configure) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.EventCh():
-		case <-c.Leases.Changed():
-		case <-timer.C:
-		}
-
+	return reconcile.Timed(ctx, r, c.Leases.Changed(), func() (time.Duration, error) {
 		failed, err := c.reconcile(ctx, r)
 		if err != nil {
-			return err
+			return 0, err
 		}
 
-		timer.Reset(c.backoff(failed))
-		r.ResetRestartBackoff()
-	}
+		return c.backoff(failed), nil
+	})
 }
 
 func (c *Configure) backoff(failed bool) time.Duration {

@@ -10,6 +10,7 @@ import (
 
 	timeres "github.com/dactyl-os/dactyl/proto/resource/time"
 
+	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 	"github.com/dactyl-os/dactyl/services/timed/internal/clock"
 )
 
@@ -34,23 +35,7 @@ func (*Adjtime) Outputs() []controller.Output {
 
 // Run publishes until ctx ends.
 func (c *Adjtime) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
-	tick := time.NewTicker(adjtimeInterval)
-	defer tick.Stop()
-
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.EventCh():
-		case <-tick.C:
-		}
-
-		if err := c.publish(ctx, r); err != nil {
-			return err
-		}
-
-		r.ResetRestartBackoff()
-	}
+	return reconcile.Timed(ctx, r, nil, func() (time.Duration, error) { return adjtimeInterval, c.publish(ctx, r) })
 }
 
 func (c *Adjtime) publish(ctx context.Context, w controller.Writer) error {
