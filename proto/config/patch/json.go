@@ -51,6 +51,16 @@ func (o operation) check(node *yaml.Node) error {
 		return errors.New("not an operation: it has op and path")
 	}
 
+	given := map[string]bool{}
+
+	for _, pair := range tree.Pairs(node) {
+		if given[pair.Key.Value] {
+			return fmt.Errorf("%q is written twice", pair.Key.Value)
+		}
+
+		given[pair.Key.Value] = true
+	}
+
 	needs := map[string]string{"add": "value", "replace": "value", "test": "value", "move": "from", "copy": "from", "remove": "path"}[o.op]
 
 	switch {
