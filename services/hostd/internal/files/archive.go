@@ -46,12 +46,7 @@ func (u *Unreadable) Error() string {
 // Archive writes a tar.gz of a file or a directory tree; names are relative to the path, a single file has its own name. The
 // error is *Unreadable when only some files are missing.
 func (r Root) Archive(ctx context.Context, path string, out io.Writer) error {
-	asked, err := r.Resolve(path)
-	if err != nil {
-		return err
-	}
-
-	begin, info, err := r.start(asked)
+	asked, begin, info, err := r.start(path)
 	if err != nil {
 		return err
 	}

@@ -36,12 +36,7 @@ func Depth(recurse bool, depth int32) int {
 // List sends an entry for the path and what lies below it, parents first. What cannot be read is sent with its error
 // and does not end the list.
 func (r Root) List(ctx context.Context, path string, o ListOptions, send func(*machine.FileInfo) error) error {
-	asked, err := r.Resolve(path)
-	if err != nil {
-		return err
-	}
-
-	begin, info, err := r.start(asked)
+	asked, begin, info, err := r.start(path)
 	if err != nil {
 		return err
 	}

@@ -92,23 +92,27 @@ func (r Root) readDir(path string) ([]os.DirEntry, error) {
 	return entries, err
 }
 
-// start is what a walk begins at: a symbolic link at its very start is followed, as `ls` and `du` do with an argument.
-func (r Root) start(path string) (string, os.FileInfo, error) {
-	found, err := r.find(path)
+// start is what a walk begins at, as the caller asked for it and where it is: a symbolic link at its very start is followed, as
+// `ls` and `du` do with an argument.
+func (r Root) start(path string) (asked, begin string, info os.FileInfo, err error) {
+	if asked, err = r.Resolve(path); err != nil {
+		return "", "", nil, err
+	}
+
+	found, err := r.find(asked)
 	if err != nil {
-		return path, nil, err
+		return "", "", nil, err
 	}
 	defer found.Close()
 
 	// The kernel knows the place without any link.
-	at, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(found.Fd())))
-	if err != nil {
-		return path, nil, err
+	if begin, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(found.Fd()))); err != nil {
+		return "", "", nil, err
 	}
 
-	info, err := os.Lstat(at)
+	info, err = os.Lstat(begin)
 
-	return at, info, err
+	return asked, begin, info, err
 }
 
 // onKernel tells whether a file is the kernel's own: its size says nothing about its content.

@@ -22,12 +22,7 @@ type UsageOptions struct {
 // Usage sends the sizes of directories, and of files with All, children first. Sizes are apparent ones in bytes (`du -b`);
 // a file with several names counts once.
 func (r Root) Usage(ctx context.Context, path string, o UsageOptions, send func(*machine.DiskUsageInfo) error) error {
-	asked, err := r.Resolve(path)
-	if err != nil {
-		return err
-	}
-
-	begin, info, err := r.start(asked)
+	asked, begin, info, err := r.start(path)
 	if err != nil {
 		return err
 	}
