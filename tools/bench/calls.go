@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -25,6 +26,38 @@ func inside(ctx context.Context, node string) (*outside.Door, error) {
 	return outside.OpenDoor(ctx, node, outside.RootsTools, self, doorArgument)
 }
 
+// ways are two connections to a daemon of the entry node: straight to its socket, and through the gateway.
+type ways struct {
+	socket, gateway *grpc.ClientConn
+	door            *outside.Door
+}
+
+func open(ctx context.Context, daemon string) (*ways, error) {
+	gateway, err := outside.Dial(entry, false)
+	if err != nil {
+		return nil, err
+	}
+	door, err := inside(ctx, entry)
+	if err != nil {
+		return nil, errors.Join(err, gateway.Close())
+	}
+	socket, err := door.Conn(daemon)
+	if err != nil {
+		door.Close()
+
+		return nil, errors.Join(err, gateway.Close())
+	}
+
+	return &ways{socket, gateway, door}, nil
+}
+
+// Close ends the connections and the door.
+func (w *ways) Close() {
+	_ = w.gateway.Close() // nothing is under way any more
+	_ = w.socket.Close()
+	w.door.Close()
+}
+
 func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error {
 	client := machine.NewMachineServiceClient(conn)
 
@@ -45,32 +78,22 @@ func version(conn *grpc.ClientConn, md metadata.MD) func(context.Context) error 
 
 // calls measures Version straight, through the gateway, by node, forwarded and fanned out.
 func calls(ctx context.Context, t *table) error {
-	door, err := inside(ctx, entry)
+	daemon, err := open(ctx, "init")
 	if err != nil {
 		return err
 	}
-	defer door.Close()
-	socket, err := door.Conn("init")
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	gateway, err := outside.Dial(entry, false)
-	if err != nil {
-		return err
-	}
-	defer gateway.Close()
+	defer daemon.Close()
 
 	straight := 0.0
 	for _, path := range []struct {
 		name, latency, throughput string
 		call                      func(context.Context) error
 	}{
-		{"straight to the socket", "", "", version(socket, nil)},
-		{"through the gateway", "p50 at most 1.8× straight", "at least 0.6 of straight", version(gateway, nil)},
-		{"by node, to itself", "", "at least 5,000/s", version(gateway, metadata.Pairs("nodes", entry))},
-		{"by node, forwarded", "", "", version(gateway, metadata.Pairs("nodes", other))},
-		{"fan-out to four", "", "", version(gateway, metadata.MD{"nodes": {entry, other, third, worker}})},
+		{"straight to the socket", "", "", version(daemon.socket, nil)},
+		{"through the gateway", "p50 at most 1.8× straight", "at least 0.6 of straight", version(daemon.gateway, nil)},
+		{"by node, to itself", "", "at least 5,000/s", version(daemon.gateway, metadata.Pairs("nodes", entry))},
+		{"by node, forwarded", "", "", version(daemon.gateway, metadata.Pairs("nodes", other))},
+		{"fan-out to four", "", "", version(daemon.gateway, metadata.MD{"nodes": {entry, other, third, worker}})},
 	} {
 		one, err := times(ctx, 2000, path.call)
 		if err != nil {

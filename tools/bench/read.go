@@ -18,21 +18,11 @@ const fileSize = 500 << 20
 
 // reading measures a file straight from hostd and through the gateway, in turn.
 func reading(ctx context.Context, t *table) error {
-	door, err := inside(ctx, entry)
+	daemon, err := open(ctx, "hostd")
 	if err != nil {
 		return err
 	}
-	defer door.Close()
-	socket, err := door.Conn("hostd")
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	gateway, err := outside.Dial(entry, false)
-	if err != nil {
-		return err
-	}
-	defer gateway.Close()
+	defer daemon.Close()
 	path, remove, err := largeFile(ctx)
 	if err != nil {
 		return err
@@ -41,7 +31,7 @@ func reading(ctx context.Context, t *table) error {
 
 	var straight, through samples
 	for range repeats {
-		for conn, into := range map[*grpc.ClientConn]*samples{socket: &straight, gateway: &through} {
+		for conn, into := range map[*grpc.ClientConn]*samples{daemon.socket: &straight, daemon.gateway: &through} {
 			took, err := readFile(ctx, conn, path)
 			if err != nil {
 				return err

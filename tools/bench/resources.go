@@ -16,22 +16,12 @@ const definitions = "ResourceDefinitions.meta.cosi.dev"
 
 // resources measures Get, List and Watch beside the same calls straight to the owner.
 func resources(ctx context.Context, t *table) error {
-	gateway, err := outside.Dial(entry, false)
-	if err != nil {
-		return err
-	}
-	defer gateway.Close()
-	door, err := inside(ctx, entry)
-	if err != nil {
-		return err
-	}
-	defer door.Close()
-	networkd, err := door.Conn("networkd")
+	networkd, err := open(ctx, "networkd")
 	if err != nil {
 		return err
 	}
 	defer networkd.Close()
-	configd, err := door.Conn("configd")
+	configd, err := networkd.door.Conn("configd")
 	if err != nil {
 		return err
 	}
@@ -43,8 +33,8 @@ func resources(ctx context.Context, t *table) error {
 		get, list       *grpc.ClientConn
 		getMax, listMax string
 	}{
-		{"straight to the socket", networkd, configd, "", ""},
-		{"through the gateway", gateway, gateway, "p50 at most 1.8× straight", "p50 at most 3 ms"},
+		{"straight to the socket", networkd.socket, configd, "", ""},
+		{"through the gateway", networkd.gateway, networkd.gateway, "p50 at most 1.8× straight", "p50 at most 3 ms"},
 	} {
 		one, err := times(ctx, 2000, get(path.get, outside.Probe("networkd")))
 		if err != nil {
@@ -67,7 +57,7 @@ func resources(ctx context.Context, t *table) error {
 		t.add(fmt.Sprintf("List of %d items %s, p50 / p99", items, path.name), all.percentiles(), path.listMax)
 	}
 
-	return watch(ctx, t, gateway, networkd)
+	return watch(ctx, t, networkd.gateway, networkd.socket)
 }
 
 const (
