@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -109,33 +108,14 @@ func binary(t testing.TB) string {
 // process is a program of a test.
 type process struct {
 	cmd  *exec.Cmd
-	log  *safeBuffer
+	log  *kittest.Buffer
 	done chan struct{}
-}
-
-type safeBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *safeBuffer) Write(data []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.buf.Write(data)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.buf.String()
 }
 
 func start(t testing.TB, cmd *exec.Cmd, env ...string) *process {
 	t.Helper()
 
-	p := &process{cmd: cmd, log: &safeBuffer{}, done: make(chan struct{})}
+	p := &process{cmd: cmd, log: &kittest.Buffer{}, done: make(chan struct{})}
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = p.log
 
@@ -353,7 +333,7 @@ func metadataPairs(ctx context.Context, pairs ...string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
 }
 
-func contains(log *safeBuffer, text string) error {
+func contains(log *kittest.Buffer, text string) error {
 	if !strings.Contains(log.String(), text) {
 		return fmt.Errorf("%q is not in the log:\n%s", text, log)
 	}

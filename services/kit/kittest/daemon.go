@@ -9,8 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -58,7 +56,7 @@ type Daemon struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error
-	log  lockedBuffer
+	log  Buffer
 }
 
 // Start builds the main package (once per test process), runs it in temporary directories, and waits until its health is
@@ -265,22 +263,3 @@ func (d *Daemon) Wait(ctx context.Context) error {
 
 // Log is what the daemon has written so far, over all its starts.
 func (d *Daemon) Log() string { return d.log.String() }
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.buf.String()
-}

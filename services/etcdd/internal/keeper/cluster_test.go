@@ -1,7 +1,6 @@
 package keeper_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -21,7 +20,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,6 +29,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
 )
 
 const nodeEnv = "ETCDD_TEST_NODE"
@@ -113,34 +112,7 @@ type node struct {
 	dir  string
 	spec nodeSpec
 	cmd  *exec.Cmd
-	log  buffer
-}
-
-// buffer is written by a process while it is read.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(data []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.text.Write(data)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	return b.text.String()
-}
-
-func (b *buffer) Reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-
-	b.text.Reset()
+	log  kittest.Buffer
 }
 
 // newCluster gives each node an address of its own on the loopback network, so that all use the real ports.
