@@ -146,7 +146,8 @@ func hardened(t *testing.T, n *node) {
 	for name, want := range map[string]string{
 		"kernel/kptr_restrict": "1", "kernel/dmesg_restrict": "1", "kernel/unprivileged_bpf_disabled": "1", "kernel/yama/ptrace_scope": "1",
 		"kernel/kexec_load_disabled": "1", "kernel/randomize_va_space": "2", "net/core/bpf_jit_harden": "2", "fs/protected_fifos": "2", "vm/mmap_min_addr": "65536",
-		"kernel/panic": "1", // of the command line
+		"net/ipv4/ip_forward": "1", // asks for more than root
+		"kernel/panic":        "1", // of the command line
 	} {
 		if got := strings.TrimSpace(n.ctl(t, "read", "/proc/sys/"+name)); got != want {
 			t.Errorf("%s is %s, not %s", name, got, want)

@@ -58,19 +58,7 @@ func (c *Params) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) e
 		return err
 	}
 
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.EventCh():
-		}
-
-		if err := c.step(ctx, r); err != nil {
-			return err
-		}
-
-		r.ResetRestartBackoff()
-	}
+	return reconcile.Each(ctx, r, func() error { return c.step(ctx, r) })
 }
 
 func (c *Params) step(ctx context.Context, r controller.Runtime) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	timeres "github.com/dactyl-os/dactyl/proto/resource/time"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
+	"github.com/dactyl-os/dactyl/services/kit/router"
 
 	"github.com/dactyl-os/dactyl/services/timed/internal/discipline"
 	"github.com/dactyl-os/dactyl/services/timed/internal/sntp"
@@ -81,7 +82,7 @@ func (c *Sync) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) err
 			return nil
 		case <-r.EventCh():
 			changed, err := c.follow(ctx, r)
-			if err != nil {
+			if err != nil && !router.IsUnknown(err) {
 				return err
 			}
 
