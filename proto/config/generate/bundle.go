@@ -96,6 +96,23 @@ func (b *Bundle) complete(now time.Time, encryption bool) error {
 		}
 	}
 
+	if err := b.completeAuthorities(now); err != nil || b.Certs.K8sServiceAccount != nil {
+		return err
+	}
+
+	key, err := pki.NewKey(pki.ECDSAP256)
+	if err != nil {
+		return err
+	}
+
+	encoded, err := pki.EncodeKey(key)
+	b.Certs.K8sServiceAccount = &config.Key{Key: encoded}
+
+	return err
+}
+
+// completeAuthorities makes every certificate authority that is not there.
+func (b *Bundle) completeAuthorities(now time.Time) error {
 	authorities := []struct {
 		to           **config.CertificateAndKey
 		organization string
@@ -120,19 +137,7 @@ func (b *Bundle) complete(now time.Time, encryption bool) error {
 		*a.to = &config.CertificateAndKey{Crt: pair.Crt, Key: pair.Key}
 	}
 
-	if b.Certs.K8sServiceAccount != nil {
-		return nil
-	}
-
-	key, err := pki.NewKey(pki.ECDSAP256)
-	if err != nil {
-		return err
-	}
-
-	encoded, err := pki.EncodeKey(key)
-	b.Certs.K8sServiceAccount = &config.Key{Key: encoded}
-
-	return err
+	return nil
 }
 
 func randomBytes() []byte {

@@ -78,30 +78,15 @@ func (v *VMs) driver(index int) string {
 // change gives an existing cluster the hardware that flags ask for, from the next boot of each node on.
 func (c *Cluster) change(spec *Spec, p *progress) error {
 	want, have := &spec.VMs, *c.VMs
-	given := func(flag string) bool { return want.Given[flag] }
 
-	for _, size := range []struct {
-		flag, unit string
-		want, have int
-	}{
-		{"disk", "disks of %d MiB", want.Disk, have.Disk},
-		{"extra-disks", "%d further disks", want.ExtraDisks, have.ExtraDisks},
-		{"extra-disks-size", "further disks of %d MiB", want.ExtraDiskSize, have.ExtraDiskSize},
-	} {
-		if given(size.flag) && size.want < size.have {
-			return fmt.Errorf("--%s %d: cluster %q has "+size.unit+", which only grow: remove it first with `dactylctl cluster destroy%s`, or choose another --name",
-				size.flag, size.want, c.Name, size.have, c.nameFlag())
-		}
-	}
-
-	if given("arch") && want.Arch != have.Arch {
-		return fmt.Errorf("--arch %s: cluster %q is made of %s: remove it first with `dactylctl cluster destroy%s`, or choose another --name", want.Arch, c.Name, have.Arch, c.nameFlag())
+	if err := c.cannotBecome(want); err != nil {
+		return err
 	}
 
 	changed := []string{}
 
 	take := func(flag string, differs bool, set func()) {
-		if given(flag) && differs {
+		if want.Given[flag] && differs {
 			set()
 
 			changed = append(changed, "--"+flag)
@@ -135,4 +120,29 @@ func (c *Cluster) change(spec *Spec, p *progress) error {
 	c.VMs = &have
 
 	return c.save()
+}
+
+// cannotBecome refuses what an existing cluster cannot be changed to.
+func (c *Cluster) cannotBecome(want *VMs) error {
+	have := c.VMs
+
+	for _, size := range []struct {
+		flag, unit string
+		want, have int
+	}{
+		{"disk", "disks of %d MiB", want.Disk, have.Disk},
+		{"extra-disks", "%d further disks", want.ExtraDisks, have.ExtraDisks},
+		{"extra-disks-size", "further disks of %d MiB", want.ExtraDiskSize, have.ExtraDiskSize},
+	} {
+		if want.Given[size.flag] && size.want < size.have {
+			return fmt.Errorf("--%s %d: cluster %q has "+size.unit+", which only grow: remove it first with `dactylctl cluster destroy%s`, or choose another --name",
+				size.flag, size.want, c.Name, size.have, c.nameFlag())
+		}
+	}
+
+	if want.Given["arch"] && want.Arch != have.Arch {
+		return fmt.Errorf("--arch %s: cluster %q is made of %s: remove it first with `dactylctl cluster destroy%s`, or choose another --name", want.Arch, c.Name, have.Arch, c.nameFlag())
+	}
+
+	return nil
 }
