@@ -9,12 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/cosi-project/runtime/pkg/state"
-	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
-	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
 
 	"github.com/dactyl-os/dactyl/services/kit/dial"
 	"github.com/dactyl-os/dactyl/services/kit/internal/testdaemon"
@@ -25,22 +21,8 @@ import (
 // cachedState is what a controller of a daemon called "other" reads, its watch of the items running.
 func cachedState(t *testing.T, d *kittest.Daemon, patience time.Duration, known func()) state.CoreState {
 	t.Helper()
-	testdaemon.Register()
 
-	conn, err := dial.Socket(d.Socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	t.Cleanup(func() { conn.Close() })
-
-	st := router.New("other", namespaced.NewState(inmem.Build), func(owner string) (*grpc.ClientConn, error) {
-		if owner != testdaemon.Name {
-			return nil, errors.New("no such socket")
-		}
-
-		return conn, nil
-	}, router.WithTypes(types)).Cached(patience, known)
+	st := other(t, d).Cached(patience, known)
 
 	for _, typ := range []resource.Type{testdaemon.ItemType, testdaemon.CopyType} {
 		ch := make(chan []state.Event)

@@ -38,8 +38,8 @@ func kind(typ string) resource.Metadata {
 	return resource.NewMetadata(testdaemon.Namespace, typ, "", resource.VersionUndefined)
 }
 
-// routed is what a daemon called "other" sees of the daemons in d's RunDir.
-func routed(t *testing.T, d *kittest.Daemon) state.State {
+// other is the router of a daemon called "other", beside d alone.
+func other(t *testing.T, d *kittest.Daemon, options ...router.Option) *router.Router {
 	t.Helper()
 	testdaemon.Register()
 
@@ -50,15 +50,20 @@ func routed(t *testing.T, d *kittest.Daemon) state.State {
 
 	t.Cleanup(func() { conn.Close() })
 
-	local := namespaced.NewState(inmem.Build)
-
-	return state.WrapCore(router.New("other", local, func(owner string) (*grpc.ClientConn, error) {
+	return router.New("other", namespaced.NewState(inmem.Build), func(owner string) (*grpc.ClientConn, error) {
 		if owner != testdaemon.Name {
 			return nil, errors.New("no such socket")
 		}
 
 		return conn, nil
-	}, router.WithTypes(types), router.WithGrace(300*time.Millisecond)))
+	}, append(options, router.WithTypes(types))...)
+}
+
+// routed is what a daemon called "other" sees of the daemons in d's RunDir.
+func routed(t *testing.T, d *kittest.Daemon) state.State {
+	t.Helper()
+
+	return state.WrapCore(other(t, d, router.WithGrace(300*time.Millisecond)))
 }
 
 func TestNamesTheOwnerThatIsNotHere(t *testing.T) {
