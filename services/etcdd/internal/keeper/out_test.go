@@ -46,21 +46,7 @@ func TestRemoved(t *testing.T) {
 
 			gone.awaitLog(settled, 30*time.Second)
 
-			gone.kill()
-			gone.log.Reset()
-			gone.start(false)
-			gone.awaitLog(settled, 10*time.Second)
-
-			if log := gone.log.String(); strings.Contains(log, "start-existing") {
-				t.Errorf("it was started again:\n%s", log)
-			}
-
-			gone.kill()
-			gone.spec.ByHand = true
-			gone.start(false)
-			c.awaitVoters(first, 3)
-			c.awaitVoters(gone, 3)
-			gone.spec.ByHand = false
+			gone.staysOut(first, settled, "start-existing")
 		})
 	}
 }
@@ -93,20 +79,28 @@ func TestLeft(t *testing.T) {
 		t.Errorf("the data of a member that left is there: %v", err)
 	}
 
-	leader.kill()
-	leader.log.Reset()
-	leader.start(false)
-	leader.awaitLog("this node left the cluster; it joins again when etcd is restarted by hand", 10*time.Second)
+	leader.staysOut(stays, "this node left the cluster; it joins again when etcd is restarted by hand", "action=add-learner")
+}
 
-	if log := leader.log.String(); strings.Contains(log, "action=add-learner") {
-		t.Errorf("a crash made it join:\n%s", log)
+// staysOut kills a member that is out: it says so again, does not act, and joins the one that is in when it is started by hand.
+func (n *node) staysOut(in *node, said, action string) {
+	n.c.t.Helper()
+
+	n.kill()
+	n.log.Reset()
+	n.start(false)
+	n.awaitLog(said, 10*time.Second)
+
+	if log := n.log.String(); strings.Contains(log, action) {
+		n.c.t.Errorf("a crash had it act:\n%s", log)
 	}
 
-	leader.kill()
-	leader.spec.ByHand = true
-	leader.start(false)
-	c.awaitVoters(stays, 3)
-	c.awaitVoters(leader, 3)
+	n.kill()
+	n.spec.ByHand = true
+	n.start(false)
+	n.c.awaitVoters(in, 3)
+	n.c.awaitVoters(n, 3)
+	n.spec.ByHand = false
 }
 
 func idOf(members map[uint64]string, name string) uint64 {
