@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/safe"
-	"github.com/cosi-project/runtime/pkg/state"
 
 	diskdv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/diskd/v1"
 	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
 	"github.com/dactyl-os/dactyl/proto/storage"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
@@ -56,9 +56,10 @@ func New(env *daemon.Env) error {
 	methods := &operators.Machine{
 		System: system, Engine: engine, Log: env.Log, Dial: env.Dial, Resetting: env.RunFile("resetting"),
 		Unconfigured: func(ctx context.Context) bool {
-			_, err := safe.StateGetByID[*config.MachineConfig](ctx, env.State, config.ActiveID)
+			// configd says so: its silence is no word.
+			said, err := safe.StateGetByID[*config.MachineType](ctx, env.State, config.MachineTypeID)
 
-			return state.IsNotFoundError(err)
+			return err == nil && said.TypedSpec().Value == enums.MachineTypeUnknown
 		},
 		Patience: env.StopTimeout * 2 / 3, // wiping takes a second
 		Runs:     func(owner string) bool { _, err := os.Stat(env.Socket(owner)); return err == nil },
