@@ -90,7 +90,7 @@ vet: ## go vet every module
 
 # golangci-lint is a module of its own: what it is made of enters nobody else's graph.
 lint: ## golangci-lint over every module: the rules and their reasons are in .golangci.yml
-	@go build -C tools/lint -o $(abspath $(OUT))/tools/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@GOWORK=off go build -C tools/lint -o $(abspath $(OUT))/tools/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@failed=; for m in $(MODULES); do (cd $$m && GOWORK=off $(abspath $(OUT))/tools/golangci-lint run ./...) || failed="$$failed $$m"; done; \
 	[ -z "$$failed" ] || { echo "lint:$$failed"; exit 1; }
 
