@@ -112,7 +112,7 @@ func (l *loop) start(ctx context.Context, want Settings) (*memberlist.Memberlist
 	config.HandoffQueueDepth = 256
 	// At the library's pace (1 s and 0.2 s) probes and empty rounds are half of what an idle node does. A node that fails stays
 	// a member for longer than these take.
-	config.ProbeInterval, config.GossipInterval = 3*time.Second, 500*time.Millisecond
+	config.ProbeInterval, config.GossipInterval = 3*time.Second, time.Second
 
 	list, err := memberlist.Create(config)
 	if err != nil {
