@@ -52,10 +52,11 @@ const machineConfig = "version: v1alpha1\nmachine:\n    type: worker\n    networ
 type fake struct {
 	machine.UnimplementedMachineServiceServer
 	storage.UnimplementedStorageServiceServer
-	resets  []*machine.ResetRequest
-	applied []*machine.ApplyConfigurationRequest
-	logs    [][]string // of each call of Logs; all but the last break off
-	calls   int
+	resets    []*machine.ResetRequest
+	applied   []*machine.ApplyConfigurationRequest
+	logs      [][]string // of each call of Logs; all but the last break off
+	calls     int
+	documents string // of the machine configuration, behind the first
 }
 
 const downNode = "10.0.0.9"
@@ -199,7 +200,7 @@ func (f *fake) EtcdStatus(ctx context.Context, _ *emptypb.Empty) (*machine.EtcdS
 }
 
 // states holds the resources of the fake node.
-func states(t *testing.T) state.CoreState {
+func states(t *testing.T, documents string) state.CoreState {
 	t.Helper()
 	if err := resources.Register(); err != nil {
 		t.Fatal(err)
@@ -230,7 +231,7 @@ func states(t *testing.T) state.CoreState {
 	node.TypedSpec().Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.MustParsePrefix("fd00::1/64")}
 	create(node)
 	mc := config.NewMachineConfig(config.NamespaceName, config.ActiveID)
-	mc.TypedSpec().Data = []byte(machineConfig)
+	mc.TypedSpec().Data = []byte(machineConfig + documents)
 	create(mc)
 	kind := config.NewMachineType(config.NamespaceName, config.MachineTypeID)
 	kind.TypedSpec().Value = enums.MachineTypeWorker
@@ -270,7 +271,7 @@ func start(t *testing.T, f *fake) {
 	})))
 	machine.RegisterMachineServiceServer(s, f)
 	storage.RegisterStorageServiceServer(s, f)
-	cosiapi.RegisterStateServer(s, server.NewState(states(t)))
+	cosiapi.RegisterStateServer(s, server.NewState(states(t, f.documents)))
 	go s.Serve(l) //nolint:errcheck // it ends with the test
 	t.Cleanup(s.Stop)
 	file := &clientconfig.Config{Context: "test", Contexts: map[string]*clientconfig.Context{

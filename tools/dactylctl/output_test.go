@@ -129,3 +129,15 @@ func TestApply(t *testing.T) {
 		t.Errorf("applied %v", f.applied)
 	}
 }
+
+// TestConfigurationOfSeveralDocuments shows and patches all of them: the YAML form of a resource holds one.
+func TestConfigurationOfSeveralDocuments(t *testing.T) {
+	f := &fake{documents: "---\napiVersion: v1alpha1\nkind: KmsgLogConfig # where to\nname: far\nurl: tcp://10.0.0.9:5000\n"}
+	start(t, f)
+	got := session(t, "get", "mc", "-o", "yaml") + session(t, "get", "mc", "-o", "jsonpath={.spec}")
+	kittest.Golden(t, "get-documents.txt", []byte(stable(got)))
+	session(t, "-n", "10.0.0.1", "patch", "mc", "-p", `{"machine": {"network": {"hostname": "second"}}}`)
+	if len(f.applied) != 1 || !strings.Contains(string(f.applied[0].GetData()), "kind: KmsgLogConfig # where to") {
+		t.Errorf("applied %v", f.applied)
+	}
+}

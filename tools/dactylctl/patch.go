@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/resource"
+	"github.com/cosi-project/runtime/pkg/resource/protobuf"
 	"github.com/spf13/cobra"
 
+	configres "github.com/dactyl-os/dactyl/proto/resource/config"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 )
 
@@ -104,14 +106,20 @@ func fetchConfig(ctx context.Context, c *client.Client, namespace, id string) ([
 	if err != nil {
 		return nil, err
 	}
-	spec, err := decodedSpec(items[0])
-	if err != nil {
-		return nil, err
-	}
-	text, ok := spec.(string)
+
+	return configText(items[0])
+}
+
+// configText reads all documents of a MachineConfig as they were written: its YAML form may be cut to the first.
+func configText(r resource.Resource) ([]byte, error) {
+	raw, ok := r.(*protobuf.Resource)
 	if !ok {
-		return nil, errors.New("the machine configuration is not given as text")
+		return nil, fmt.Errorf("%s: not a resource of the API", r.Metadata())
+	}
+	stored := configres.NewMachineConfig("", "")
+	if err := raw.Unmarshal(stored); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Metadata(), err)
 	}
 
-	return []byte(text), nil
+	return stored.TypedSpec().Data, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/resource"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/tools/internal/jsonpath"
 	"github.com/dactyl-os/dactyl/tools/internal/screen"
 )
@@ -75,6 +76,7 @@ func (p *printer) flush() error {
 // print writes one resource; mark is the sign of a change in a watch.
 func (p *printer) print(node, mark string, r resource.Resource) error {
 	p.printed++
+	r = wholeConfig(r)
 	switch p.format {
 	case "table":
 		return p.printRow(node, mark, r)
@@ -186,4 +188,31 @@ func decoded(r resource.Resource) (map[string]any, error) {
 	}
 
 	return whole, nil
+}
+
+// text is a resource whose spec is shown as text.
+type text struct {
+	resource.Resource
+
+	spec string
+}
+
+func (t text) Spec() any {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.LiteralStyle, Value: t.spec}
+}
+
+// wholeConfig makes text of a machine configuration of several documents: as a value it would be cut to the first.
+func wholeConfig(r resource.Resource) resource.Resource {
+	if r.Metadata().Type() != machineConfigType {
+		return r
+	}
+	data, err := configText(r)
+	if err != nil {
+		return r
+	}
+	if docs, err := config.Parse(data); err != nil || len(docs.Documents()) < 2 {
+		return r
+	}
+
+	return text{r, string(data)}
 }

@@ -46,15 +46,22 @@ func (s *MachineConfigSpec) UnmarshalProto(data []byte) error {
 	})
 }
 
-// MarshalYAML gives the documents as one literal block.
+// YAMLText is the YAML form that clients get: the documents themselves, comments and all.
+func (s *MachineConfigSpec) YAMLText() string { return string(s.Data) }
+
+// MarshalYAML gives the first document, which is all that YAML can hold of a stream in one value.
 func (s *MachineConfigSpec) MarshalYAML() (any, error) {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.LiteralStyle, Value: string(s.Data)}, nil
+	var doc yaml.Node
+	if err := yaml.Unmarshal(s.Data, &doc); err != nil || len(doc.Content) == 0 {
+		return nil, err
+	}
+
+	return doc.Content[0], nil
 }
 
-func (s *MachineConfigSpec) UnmarshalYAML(node *yaml.Node) error {
-	var text string
-	err := node.Decode(&text)
-	s.Data = []byte(text)
+// UnmarshalYAML takes one document.
+func (s *MachineConfigSpec) UnmarshalYAML(node *yaml.Node) (err error) {
+	s.Data, err = yaml.Marshal(node)
 
 	return err
 }

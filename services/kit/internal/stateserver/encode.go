@@ -145,6 +145,9 @@ func (c *cache) put(md *resource.Metadata, f form, data []byte) {
 	pair[0], pair[1] = e, pair[0]
 }
 
+// texter is a spec that is YAML text already, which no encoder could give back as it was written.
+type texter interface{ YAMLText() string }
+
 func encode(r resource.Resource, f form) ([]byte, error) {
 	var opts []protobuf.FromResourceOption
 	if f == lean || f == redactedLean {
@@ -159,6 +162,10 @@ func encode(r resource.Resource, f form) ([]byte, error) {
 	m, err := p.Marshal()
 	if err != nil {
 		return nil, err
+	}
+
+	if spec, ok := r.Spec().(texter); ok && len(opts) == 0 {
+		m.Spec.YamlSpec = spec.YAMLText()
 	}
 
 	return m.MarshalVT()
