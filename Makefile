@@ -6,7 +6,8 @@ DAEMONS := configd discoveryd diskd gateway hostd init networkd timed trustd
 ALONE   := etcdd
 MODULES := proto proto/internal/protoc services/kit $(addprefix services/,$(DAEMONS) $(ALONE) dactyl) rootfs tools
 
-TAG   ?= v1.8.0-dactyl.1
+# Build metadata ("+") does not sort: no client finds the node older than itself. Where "+" may not stand, "-" does (kit/version).
+TAG   ?= v1.8.4+dactyl.1
 SHA   := $(or $(SHA),$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown))
 BUILT := $(or $(BUILT),$(shell git log -1 --format=%cI 2>/dev/null || echo unknown))
 EPOCH := $(or $(EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))

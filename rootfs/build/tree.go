@@ -57,7 +57,7 @@ func (b *builder) addStatic(_ context.Context, t *tree.Tree) error {
 		t.Link(name, target)
 	}
 
-	replace := strings.NewReplacer("{tag}", b.tag, "{sha}", b.sha)
+	replace := strings.NewReplacer("{tag}", b.tag, "{plain-tag}", strings.ReplaceAll(b.tag, "+", "-"), "{sha}", b.sha)
 	for name, content := range b.spec.Tree.Files {
 		t.Data(name, []byte(replace.Replace(content)), 0o644)
 	}

@@ -29,6 +29,8 @@ func TestEveryCommand(t *testing.T) {
 	}{
 		{"look at a node", []step{
 			{run: "-n $CP health --wait-timeout 2m"},
+			{run: "-n $CP version --short", want: `(?m)^\t\$CP: v1\.8\.4\+dactyl`},
+			{run: "-n $CP read /etc/os-release", want: `(?m)^VERSION_ID=v1\.8\.4-dactyl`},
 			{run: "-n $CP list /etc", want: `(?m)^\S+ +os-release$`},
 			{run: "-n $CP usage /etc", want: `/etc|\d`},
 			{run: "-n $CP copy /etc etc"},

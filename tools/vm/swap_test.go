@@ -19,7 +19,7 @@ const swapLimit = time.Minute
 func TestSwappedDaemon(t *testing.T) {
 	networkd, out := filepath.Join(t.TempDir(), "networkd"), filepath.Join(t.TempDir(), "image")
 	repository(t, "env", "CGO_ENABLED=0", "go", "build", "-trimpath",
-		"-ldflags", "-s -w -X github.com/dactyl-os/dactyl/services/kit/version.Tag=v1.8.0-mine", "-o", networkd, "./services/networkd/cmd/networkd")
+		"-ldflags", "-s -w -X github.com/dactyl-os/dactyl/services/kit/version.Tag=v1.8.4+mine", "-o", networkd, "./services/networkd/cmd/networkd")
 
 	begin := time.Now()
 	repository(t, "make", "initramfs", "SWAP=networkd="+networkd, "OUT="+out)
@@ -34,7 +34,7 @@ func TestSwappedDaemon(t *testing.T) {
 	n := start(t, "--initrd-path", filepath.Join(out, "initramfs-amd64.xz")).nodes[0]
 	tags := daemonTags(t, n)
 
-	if tags["networkd"] != "v1.8.0-mine" || len(tags) < 9 {
+	if tags["networkd"] != "v1.8.4+mine" || len(tags) < 9 {
 		t.Errorf("versions of the daemons: %v", tags)
 	}
 
@@ -44,7 +44,7 @@ func TestSwappedDaemon(t *testing.T) {
 		}
 	}
 
-	if log := n.ctl(t, "service", "networkd"); !strings.Contains(log, "version v1.8.0-mine") {
+	if log := n.ctl(t, "service", "networkd"); !strings.Contains(log, "version v1.8.4+mine") {
 		t.Errorf("its events do not say which build it is:\n%s", log)
 	}
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dactyl-os/dactyl/services/kit/version"
 )
 
 // bootOrder is what the supervisor tells the process that becomes the node's init.
@@ -195,7 +197,7 @@ func fillEtc(o bootOrder) error {
 	etc := filepath.Join(o.Root, "etc")
 
 	for name, text := range map[string]string{
-		"os-release":    "NAME=\"Dactyl\"\nID=dactyl\nPRETTY_NAME=\"Dactyl\"\n",
+		"os-release":    osRelease(),
 		"passwd":        "root:x:0:0:root:/:/sbin/nologin\ndactyl:x:50:50:gateway:/:/sbin/nologin\n",
 		"group":         "root:x:0:\ndactyl:x:50:\n",
 		"nsswitch.conf": "hosts: files dns\n",
@@ -213,6 +215,19 @@ func fillEtc(o bootOrder) error {
 	dir := filepath.Join(etc, "ssl/certs")
 
 	return errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "ca-certificates.crt"), certificates, 0o644))
+}
+
+// osRelease is what an image's /etc/os-release says (rootfs/tree.yaml), with this build's version.
+func osRelease() string {
+	return fmt.Sprintf(`NAME="%s"
+ID=dactyl
+VERSION="%s"
+VERSION_ID=%s
+PRETTY_NAME="%[1]s (%[2]s)"
+BUILD_ID=%[4]s
+HOME_URL="https://github.com/dactyl-os/dactyl"
+BUG_REPORT_URL="https://github.com/dactyl-os/dactyl/issues"
+`, version.Name, version.Tag, version.Plain(), version.SHA)
 }
 
 // enterRoot makes the node's root the only filesystem there is.
