@@ -164,8 +164,10 @@ func encode(r resource.Resource, f form) ([]byte, error) {
 		return nil, err
 	}
 
-	if spec, ok := r.Spec().(texter); ok && len(opts) == 0 {
-		m.Spec.YamlSpec = spec.YAMLText()
+	if m.GetSpec().GetYamlSpec() != "" { // neither lean nor a tombstone
+		if spec, ok := r.Spec().(texter); ok {
+			m.Spec.YamlSpec = spec.YAMLText()
+		}
 	}
 
 	return m.MarshalVT()
