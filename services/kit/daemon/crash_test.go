@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestNoCallFailsOverCrashes(t *testing.T) {
 
 	var (
 		wait  sync.WaitGroup
-		calls [3]int
+		calls [3]atomic.Int64
 	)
 
 	for i, call := range []func() error{
@@ -73,9 +74,9 @@ func TestNoCallFailsOverCrashes(t *testing.T) {
 		},
 	} {
 		wait.Go(func() {
-			for ; ctx.Err() == nil; calls[i]++ {
+			for ; ctx.Err() == nil; calls[i].Add(1) {
 				if err := call(); err != nil {
-					t.Errorf("call %d of kind %d: %v", calls[i], i, err)
+					t.Errorf("call %d of kind %d: %v", calls[i].Load(), i, err)
 				}
 			}
 		})
@@ -83,11 +84,14 @@ func TestNoCallFailsOverCrashes(t *testing.T) {
 
 	for range 10 {
 		d.Restart()
-		// The next crash is to hit calls that are under way.
-		time.Sleep(50 * time.Millisecond)
+		// Every caller is served once and has its next call under way: a retry gives up after some crashes, not after some time.
+		for i := range calls {
+			served := calls[i].Load()
+			kittest.Await(t, time.Minute, "a call served after the crash", func() bool { return calls[i].Load() > served })
+		}
 	}
 
 	stop()
 	wait.Wait()
-	t.Logf("%v calls over 10 crashes", calls)
+	t.Logf("%d, %d and %d calls over 10 crashes", calls[0].Load(), calls[1].Load(), calls[2].Load())
 }
