@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,13 +43,7 @@ func TestMain(m *testing.M) {
 		os.Exit(serveBench())
 	}
 
-	code := kittest.NoLeaks(m)
-
-	if dir := filepath.Dir(binaryPath); code == 0 && binaryPath != "" {
-		_ = os.RemoveAll(dir)
-	}
-
-	os.Exit(code)
+	os.Exit(kittest.NoLeaks(m))
 }
 
 func serveOwners(runDir string, owners []string) int {
@@ -68,12 +61,6 @@ func serveOwners(runDir string, owners []string) int {
 	select {}
 }
 
-var (
-	buildOnce  sync.Once
-	binaryPath string
-	errBuild   error
-)
-
 // binary builds the gateway once for all tests.
 func binary(t testing.TB) string {
 	t.Helper()
@@ -83,26 +70,7 @@ func binary(t testing.TB) string {
 		return own
 	}
 
-	buildOnce.Do(func() {
-		dir, err := os.MkdirTemp("", "gateway-test-")
-		if err != nil {
-			errBuild = err
-
-			return
-		}
-
-		binaryPath = filepath.Join(dir, "gateway")
-
-		if out, err := exec.Command("go", "build", "-trimpath", "-o", binaryPath, "./cmd/gateway").CombinedOutput(); err != nil {
-			errBuild = fmt.Errorf("build gateway: %w\n%s", err, out)
-		}
-	})
-
-	if errBuild != nil {
-		t.Fatal(errBuild)
-	}
-
-	return binaryPath
+	return kittest.Build(t, "./cmd/gateway")
 }
 
 // process is a program of a test.

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,8 +40,8 @@ func Build(t testing.TB, pkg string) string {
 	return bin
 }
 
-// build puts the binary into a directory of this test process. A test's TempDir would end with that test; what earlier
-// test processes left behind is removed instead.
+// build puts the binary where the next test process finds it: what is up to date there is not linked again. Not into the tree: tests start
+// daemons as users who may not look into it.
 func build(dir, pkg string) (string, error) {
 	name := path.Base(pkg)
 
@@ -55,19 +55,18 @@ func build(dir, pkg string) (string, error) {
 	base := filepath.Join(os.TempDir(), "kittest-bin")
 	removeDead(base)
 
-	out := filepath.Join(base, strconv.Itoa(os.Getpid()))
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	// It may be in another module.
+	if strings.HasPrefix(pkg, ".") {
+		dir, pkg = filepath.Join(dir, pkg), "."
+	}
+
+	bin := filepath.Join(base, url.PathEscape(dir), name)
+	if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {
 		return "", err
 	}
 
-	bin := filepath.Join(out, name)
 	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, pkg)
 	cmd.Dir = dir
-
-	// It may be in another module.
-	if strings.HasPrefix(pkg, "..") {
-		cmd.Args[len(cmd.Args)-1], cmd.Dir = ".", filepath.Join(dir, pkg)
-	}
 
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, text)
@@ -76,13 +75,19 @@ func build(dir, pkg string) (string, error) {
 	return bin, nil
 }
 
-// removeDead removes the directories of processes that are gone.
+// removeDead removes the binaries of trees that are gone.
 func removeDead(base string) {
 	entries, _ := os.ReadDir(base)
 
 	for _, entry := range entries {
-		if _, err := os.Stat(filepath.Join("/proc", entry.Name())); errors.Is(err, fs.ErrNotExist) {
+		if source, err := url.PathUnescape(entry.Name()); err == nil && !exists(source) {
 			os.RemoveAll(filepath.Join(base, entry.Name()))
 		}
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+
+	return !errors.Is(err, fs.ErrNotExist)
 }
