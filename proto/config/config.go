@@ -112,4 +112,14 @@ func SchemaOf(kind string) (reflect.Type, bool) {
 }
 
 // KindOf reads a document's kind: "" for v1alpha1.
-func KindOf(node *yaml.Node) string { return tree.Text(node, "kind") }
+func KindOf(node *yaml.Node) string {
+	kind := tree.Text(node, "kind")
+	if kind == oldEndpoints {
+		return "KubeSpanEndpointsConfig"
+	}
+
+	return kind
+}
+
+// oldEndpoints is how this system once called the kind KubeSpanEndpointsConfig; a machine may have it stored.
+const oldEndpoints = "KubeSpanEndpoints"

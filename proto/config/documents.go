@@ -143,7 +143,7 @@ func kinds() map[string]reflect.Type {
 		"ExtensionServiceConfig":     reflect.TypeFor[ExtensionServiceConfig](),
 		"NetworkDefaultActionConfig": reflect.TypeFor[NetworkDefaultActionConfig](),
 		"NetworkRuleConfig":          reflect.TypeFor[NetworkRuleConfig](),
-		"KubeSpanEndpoints":          reflect.TypeFor[KubeSpanEndpointsConfig](),
+		"KubeSpanEndpointsConfig":    reflect.TypeFor[KubeSpanEndpointsConfig](),
 		"EventSinkConfig":            reflect.TypeFor[EventSinkConfig](),
 		"KmsgLogConfig":              reflect.TypeFor[KmsgLogConfig](),
 		"WatchdogTimerConfig":        reflect.TypeFor[WatchdogTimerConfig](),

@@ -166,7 +166,7 @@ apiUrl: a
 kind: NetworkDefaultActionConfig
 apiVersion: v1alpha1
 ---
-kind: KubeSpanEndpoints
+kind: KubeSpanEndpointsConfig
 apiVersion: v1alpha1
 extraAnnouncedEndpoints: [a]
 `,
@@ -408,6 +408,7 @@ portSelector: {ports: [80, 2379-2380], protocol: tcp}
 func TestWarnings(t *testing.T) {
 	data := strings.Replace(fixture(t, "worker.yaml"), "wipe: false", "bootloader: true", 1)
 	data = strings.Replace(data, "type: worker", "type: join", 1)
+	data += "---\napiVersion: v1alpha1\nkind: KubeSpanEndpoints\nextraAnnouncedEndpoints: [\"192.168.13.46:52000\"]\n"
 
 	c, err := config.Load([]byte(data))
 	if err != nil {

@@ -21,6 +21,10 @@ func (v *validator) document(document Document) {
 	case *NetworkRuleConfig:
 		v.rule(d)
 	case *KubeSpanEndpointsConfig:
+		if d.DocumentKind == oldEndpoints {
+			v.warn(at("kind"), oldEndpoints+" is an old spelling", "use KubeSpanEndpointsConfig")
+		}
+
 		each(v, at("extraAnnouncedEndpoints"), d.ExtraAnnouncedEndpoints, addrPort)
 	case *EventSinkConfig:
 		hostPort(v, at("endpoint"), d.Endpoint)

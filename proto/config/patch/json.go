@@ -39,10 +39,6 @@ func loadOperations(docs []*yaml.Node) ([]operation, error) {
 		operations = append(operations, o)
 	}
 
-	if operations == nil {
-		return nil, errors.New("read patch: no operations")
-	}
-
 	return operations, nil
 }
 
@@ -235,6 +231,16 @@ func add(root *yaml.Node, pointer string, value *yaml.Node) (*yaml.Node, error) 
 func replace(root *yaml.Node, pointer string, value *yaml.Node) (*yaml.Node, error) {
 	if pointer == "" {
 		return value, nil
+	}
+
+	parent, _, err := parentOf(root, pointer)
+	if err != nil {
+		return nil, err
+	}
+
+	// As the contract's clients do, a key that is not there is written; RFC 6902 would refuse it.
+	if parent.Kind == yaml.MappingNode {
+		return add(root, pointer, value)
 	}
 
 	current, err := lookup(root, pointer)

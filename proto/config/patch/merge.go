@@ -123,6 +123,10 @@ func mergeMapping(base, patch *yaml.Node, t reflect.Type, path *tree.Path) error
 
 		child, tag := tree.Child(t, key)
 
+		if !isSet(pair.Value, child) && !tree.IsNull(current) {
+			continue
+		}
+
 		merged, err := merge(current, pair.Value, child, tag, at)
 		if err != nil {
 			return err
@@ -136,6 +140,20 @@ func mergeMapping(base, patch *yaml.Node, t reflect.Type, path *tree.Path) error
 	}
 
 	return nil
+}
+
+// isSet tells a value that a patch sets from the empty text or zero of a field that has no pointer: by the contract's rules that
+// is as if it were not written. Switches can be set to false.
+func isSet(node *yaml.Node, t reflect.Type) bool {
+	if t == nil || node.Kind != yaml.ScalarNode || t.Kind() == reflect.Bool || t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
+		return true
+	}
+
+	value := reflect.New(t).Elem()
+	decoder := tree.Decoder{Report: func(*tree.Path, int, string, string) {}} // it loaded
+	decoder.Decode(node, value, nil)
+
+	return !value.IsZero() && (t.Kind() != reflect.Slice || value.Len() > 0)
 }
 
 // mergeList appends the patch's elements, or merges them into those of the same identity where the schema names one.

@@ -5,6 +5,7 @@ package patch
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/config/internal/tree"
 )
 
-// Patch is a change of one of the two kinds.
+// Patch is a change of one of the two kinds, or none at all.
 type Patch struct {
 	merge      []*yaml.Node
 	operations []operation
@@ -22,11 +23,12 @@ type Patch struct {
 func Load(text string) (Patch, error) {
 	docs, err := tree.Parse([]byte(text))
 
-	switch {
-	case err != nil:
+	if err != nil {
 		return Patch{}, fmt.Errorf("read patch: %w", err)
-	case len(docs) == 0:
-		return Patch{}, errors.New("read patch: empty")
+	}
+
+	if len(docs) == 0 {
+		return Patch{}, nil
 	}
 
 	if docs[0].Kind == yaml.SequenceNode {
@@ -62,10 +64,12 @@ func LoadAll(texts []string) ([]Patch, error) {
 	return patches, nil
 }
 
+func (p Patch) changes() bool { return len(p.operations) > 0 || p.merge != nil }
+
 // Apply changes a configuration by the patches in turn. The result loads strictly; whether it is a valid configuration
 // is for [config.Config.Validate] to say.
 func Apply(data []byte, patches ...Patch) ([]byte, error) {
-	if len(patches) == 0 {
+	if !slices.ContainsFunc(patches, Patch.changes) {
 		return data, nil
 	}
 
@@ -79,10 +83,15 @@ func Apply(data []byte, patches ...Patch) ([]byte, error) {
 	}
 
 	for i, p := range patches {
-		if p.operations != nil {
+		switch {
+		case len(p.operations) > 0:
 			err = applyOperations(docs, p.operations)
-		} else {
+		case p.merge != nil:
 			docs, err = mergeDocuments(docs, p.merge)
+		}
+
+		if err == nil && len(docs) == 0 {
+			err = errors.New("nothing would be left of the configuration (hint: keep one document, or delete the parts of it that are not wanted)")
 		}
 
 		if err != nil {

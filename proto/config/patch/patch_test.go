@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/config/diff"
 	"github.com/dactyl-os/dactyl/proto/config/patch"
 )
 
@@ -199,6 +200,7 @@ func TestJSONPatch(t *testing.T) {
 		{"test passes", `[{"op": "test", "path": "/machine/type", "value": "worker"}]`, ""},
 		{"copy", `[{"op": "copy", "from": "/machine/network/interfaces/1/mtu", "path": "/machine/network/interfaces/0/mtu"}]`, "+mtu: 1500\n"},
 		{"move", `[{"op": "move", "from": "/machine/network/interfaces/1/mtu", "path": "/machine/network/interfaces/0/mtu"}]`, ""},
+		{"replace of a key that is not there", `[{"op": "replace", "path": "/machine/time", "value": {"disabled": true}}]`, "+time: {\"disabled\": true}\n"},
 		{"escapes", `[{"op": "add", "path": "/machine/sysctls", "value": {}}, {"op": "add", "path": "/machine/sysctls/a~1b~0c", "value": "1"}]`, "+sysctls:\n+\"a/b~c\": \"1\"\n-sysctls: {a: \"1\", b: \"2\"}\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -221,7 +223,8 @@ func TestJSONPatch(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, c := range []struct{ name, base, patch, want string }{
-		{"empty", base, "", "read patch: empty"},
+		{"nothing left", base, `{"$patch": "delete"}`, "patch 1: nothing would be left of the configuration"},
+		{"replace beyond a list", base, `[{"op": "replace", "path": "/cluster/network/podSubnets/7", "value": "a"}]`, "there is no /cluster/network/podSubnets/7"},
 		{"unknown field", base, "machine: {nework: {}}", `machine.nework: unknown field (hint: did you mean "network"?)`},
 		{"unknown directive", base, "machine: {network: {$patch: merge}}", `machine.network.$patch: "merge" is not known, it is delete`},
 		{"delete nothing", base, "machine: {time: {$patch: delete}}", "delete machine.time: there is none"},
@@ -270,4 +273,78 @@ func FuzzPatch(f *testing.F) {
 			t.Errorf("the result does not load: %v", err)
 		}
 	})
+}
+
+// TestZeroKeeps: what a strategic patch sets to the empty text or to 0 stays as it is, by the contract's rules; false counts.
+func TestZeroKeeps(t *testing.T) {
+	const text = `version: v1alpha1
+debug: true
+machine:
+    type: worker
+    token: a
+    network: {hostname: h, interfaces: [{interface: eth0, mtu: 1400, dhcp: true, vlans: [{vlanId: 5, mtu: 1300}]}]}
+    install: {disk: /dev/sda, wipe: true}
+    sysctls: {a: "1"}
+    time: {bootTimeout: 2m}
+    ca: {crt: YQ==}
+    files: [{path: /a, permissions: 0o644}]
+    kubelet: {extraConfig: {podsPerCore: 5, name: x}}
+cluster:
+    controlPlane: {endpoint: "https://a:6443", localAPIServerPort: 7443}
+    proxy: {disabled: true}
+`
+
+	for patch, want := range map[string]string{
+		`machine: {type: "", token: '', network: {hostname: ""}}`:                                     "",
+		`machine: {network: {interfaces: [{interface: eth0, mtu: 0, vlans: [{vlanId: 5, mtu: 0}]}]}}`: "",
+		`machine: {install: {disk: ""}, sysctls: {a: ""}, time: {bootTimeout: 0s}, ca: {crt: ""}}`:    "",
+		`cluster: {controlPlane: {endpoint: "", localAPIServerPort: 0x0}}`:                            "",
+		`debug: false`: "debug",
+		`machine: {network: {interfaces: [{interface: eth0, dhcp: false}]}}`: "machine.network.interfaces",
+		`cluster: {proxy: {disabled: false}}`:                                "cluster.proxy.disabled",
+		`machine: {install: {wipe: false}}`:                                  "machine.install.wipe",
+		`machine: {sysctls: {b: ""}}`:                                        "machine.sysctls.b",
+		`machine: {kubelet: {extraConfig: {podsPerCore: 0}}}`:                "machine.kubelet.extraConfig.podsPerCore",
+		`machine: {kubelet: {extraConfig: {name: ""}}}`:                      "machine.kubelet.extraConfig.name",
+		"# nothing": "",
+		"[]":        "",
+	} {
+		out, err := apply(t, text, patch)
+		if err != nil {
+			t.Errorf("%s: %v", patch, err)
+
+			continue
+		}
+
+		var got []string
+		for _, change := range diff.Changes(parsed(t, text), parsed(t, out)) {
+			got = append(got, change.String())
+		}
+
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s changes %v, want %q", patch, got, want)
+		}
+	}
+}
+
+func parsed(t *testing.T, text string) config.Tree {
+	t.Helper()
+
+	docs, err := config.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return docs
+}
+
+// TestEmptyPatch changes nothing, whatever the configuration looks like.
+func TestEmptyPatch(t *testing.T) {
+	const two = base + "---\napiVersion: v1alpha1\nkind: WatchdogTimerConfig\ndevice:   /dev/watchdog0\n"
+
+	for _, patch := range []string{"", "# a comment\n", "[]", "---\n", "null"} {
+		if out, err := apply(t, two, patch); err != nil || out != two {
+			t.Errorf("%q: %v\n%s", patch, err, out)
+		}
+	}
 }

@@ -74,7 +74,7 @@ func rules() []rule {
 		to("ExtensionServiceConfig", "extd"),
 		to("NetworkDefaultActionConfig", "networkd"),
 		to("NetworkRuleConfig", "networkd"),
-		to("KubeSpanEndpoints", "networkd"),
+		to("KubeSpanEndpointsConfig", "networkd"),
 		to("EventSinkConfig", "init"),
 		to("KmsgLogConfig", "hostd"),
 		to("WatchdogTimerConfig", "watchdogd"),
