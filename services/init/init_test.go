@@ -503,6 +503,16 @@ func TestLogsFollowAndOutliveTheBoot(t *testing.T) {
 
 	awaitLine(t, previous)
 
+	// Clients know this case by the end of its text.
+	unknown, err := m.Logs(t.Context(), &machine.LogsRequest{Id: "nosuch"})
+	if err == nil {
+		_, err = unknown.Recv()
+	}
+
+	if text := status.Convert(err).Message(); status.Code(err) != codes.NotFound || !strings.HasSuffix(text, `log "nosuch" was not registered`) {
+		t.Errorf("an unknown log: %v", err)
+	}
+
 	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

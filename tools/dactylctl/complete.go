@@ -72,6 +72,21 @@ func (a *app) serviceNames(ctx context.Context) []string {
 	return names
 }
 
+func (a *app) logNames(ctx context.Context) []string {
+	var names []string
+	a.peek(ctx, func(ctx context.Context, c *client.Client) {
+		list, err := c.Machine.LogsContainers(ctx, &emptypb.Empty{})
+		if err != nil {
+			return
+		}
+		for _, m := range list.GetMessages() {
+			names = append(names, m.GetIds()...)
+		}
+	})
+
+	return names
+}
+
 func (a *app) typeNames(ctx context.Context) []string {
 	var names []string
 	a.peek(ctx, func(ctx context.Context, c *client.Client) {

@@ -33,7 +33,10 @@ func (a *app) configCommand() *cobra.Command {
 
 // changeFile reads the client configuration, changes it and writes it back.
 func (a *app) changeFile(change func(*clientconfig.Config) error) error {
-	path := a.options.ConfigPath()
+	path, err := a.options.WritePath()
+	if err != nil {
+		return err
+	}
 	file, err := clientconfig.Read(path)
 	if err != nil {
 		return err
@@ -148,7 +151,14 @@ func (a *app) configEndpointCommand() *cobra.Command {
 		Use: "endpoint <endpoint>...", Aliases: []string{"endpoints"}, Short: "Set the endpoints of the current context", Args: cobra.ArbitraryArgs,
 		Example: "  dactylctl config endpoint 10.5.0.2 10.5.0.3 10.5.0.4",
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.changeContext(func(c *clientconfig.Context) { c.Endpoints = commaSeparated(args) })
+			endpoints := commaSeparated(args)
+			for _, e := range endpoints {
+				if _, err := client.Endpoint(e); err != nil {
+					return err
+				}
+			}
+
+			return a.changeContext(func(c *clientconfig.Context) { c.Endpoints = endpoints })
 		},
 	}
 }
@@ -158,7 +168,14 @@ func (a *app) configNodeCommand() *cobra.Command {
 		Use: "node <endpoint>...", Aliases: []string{"nodes"}, Short: "Set the nodes of the current context", Args: cobra.ArbitraryArgs,
 		Example: "  dactylctl config node 10.5.0.2",
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.changeContext(func(c *clientconfig.Context) { c.Nodes = commaSeparated(args) })
+			nodes := commaSeparated(args)
+			for _, node := range nodes {
+				if err := client.CheckNode(node); err != nil {
+					return err
+				}
+			}
+
+			return a.changeContext(func(c *clientconfig.Context) { c.Nodes = nodes })
 		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestConfigCommands(t *testing.T) {
 		"config contexts", "config info", "config merge talosconfig", "config merge talosconfig", "config contexts",
 		"config node 10.5.0.2,10.5.0.3", "config endpoint 10.5.0.2 10.5.0.4", "config info", "config info -o yaml",
 		"config add second", "config add second", "config contexts", "config context demo", "config context nothing",
-		"config remove second --dry-run", "config remove sec* -y", "config remove nothing", "config contexts", "config merge missing",
+		"config endpoint https://10.5.0.2", "config node 10.5.0.2/24", "config remove second --dry-run", "config remove sec* -y", "config remove nothing", "config contexts", "config merge missing",
 	} {
 		text.WriteString(session(t, strings.Fields(line)...) + "\n")
 	}
@@ -80,7 +81,8 @@ func TestDialFailures(t *testing.T) {
 			Organization: []string{"os:admin"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, NotBefore: now, TTL: ttl,
 		}))(t)
 	}
-	address := tlsServer(t, ca, now)
+	address, handshakes := tlsServer(t, ca, now)
+	server := must(pki.Issue(ca, pki.Ed25519, pki.Subject{Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, NotBefore: now, TTL: 9 * time.Hour}))(t)
 	var text strings.Builder
 	text.WriteString(session(t, "version", "--short") + "\n")
 	for _, test := range []struct {
@@ -92,6 +94,7 @@ func TestDialFailures(t *testing.T) {
 		{"the server is of another cluster", address, other, client(ca, time.Hour*9)},
 		{"the client is of another cluster", address, ca, client(other, time.Hour*9)},
 		{"the client's certificate has expired", address, ca, client(ca, time.Hour)},
+		{"the client's certificate is a server's", address, ca, server},
 		{"the server is named otherwise", strings.Replace(address, "127.0.0.1", "127.0.0.2", 1), ca, client(ca, time.Hour*9)},
 	} {
 		file := &clientconfig.Config{Context: "test", Contexts: map[string]*clientconfig.Context{
@@ -100,7 +103,17 @@ func TestDialFailures(t *testing.T) {
 		if err := file.Write(filepath.Join(dir, ".dactyl", "config")); err != nil {
 			t.Fatal(err)
 		}
+		handshakes.Store(0)
 		text.WriteString("# " + test.what + "\n" + session(t, "version", "--short") + "\n")
+		// gRPC may begin one more connection before the client lets go of it.
+		if n := handshakes.Load(); n > 2 {
+			t.Errorf("%s: tried %d times what cannot heal", test.what, n)
+		}
+	}
+	for _, args := range [][]string{
+		{"-e", "https://10.8.0.2:50000"}, {"-e", "10.8.0.2:99999"}, {"-e", "fe80::1"}, {"-e", "10.8.0.2/24"}, {"-n", "10.8.0.2:50000"}, {"-n", "10.8.0.2/24"}, {"-n", "bad name"}, {"-n", "fe80::1"},
+	} {
+		text.WriteString(session(t, append(args, "get", "links")...) + "\n")
 	}
 	text.WriteString("# another machine has the address\n" + session(t, "-n", address, "version", "--insecure", "--short", "--cert-fingerprint", "abc") + "\n")
 	text.WriteString("# several endpoints, no node\n" + session(t, "-e", "10.0.0.1,10.0.0.2", "version", "--short") + "\n")
@@ -122,8 +135,9 @@ func fingerprint(text string) string {
 
 // tlsServer listens on all loopback addresses and asks for a certificate of
 // the authority; it is named 127.0.0.1 only.
-func tlsServer(t *testing.T, ca pki.Pair, now time.Time) string {
+func tlsServer(t *testing.T, ca pki.Pair, now time.Time) (address string, handshakes *atomic.Int64) {
 	t.Helper()
+	handshakes = new(atomic.Int64)
 	pair := must(pki.Issue(ca, pki.Ed25519, pki.Subject{
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, NotBefore: now, TTL: 9 * time.Hour,
 	}))(t)
@@ -141,6 +155,7 @@ func tlsServer(t *testing.T, ca pki.Pair, now time.Time) string {
 				return
 			}
 			go func() {
+				handshakes.Add(1)
 				// A failed handshake sends its alert; there is nothing behind a good one.
 				_ = conn.(*tls.Conn).Handshake()
 				time.Sleep(50 * time.Millisecond) // let the alert be read before the reset
@@ -150,7 +165,7 @@ func tlsServer(t *testing.T, ca pki.Pair, now time.Time) string {
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 
-	return "127.0.0.1:" + port
+	return "127.0.0.1:" + port, handshakes
 }
 
 func TestGenerate(t *testing.T) {
@@ -214,4 +229,24 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	kittest.Golden(t, "help.txt", []byte(text.String()))
+}
+
+// TestNoHome: without a home of one's own nothing is written, least of all where every user's client reads.
+func TestNoHome(t *testing.T) {
+	home(t)
+	leave := enter(t)
+	defer leave()
+	other := &clientconfig.Config{Context: "demo", Contexts: map[string]*clientconfig.Context{"demo": {Endpoints: []string{"10.5.0.2"}}}}
+	if err := other.Write("talosconfig"); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, dir := range []string{"", "relative"} {
+		t.Setenv("HOME", dir)
+		for _, line := range []string{"config merge talosconfig", "config add demo", "config node 10.5.0.2", "config endpoint 10.5.0.2", "config remove demo -y"} {
+			text.WriteString("$ HOME=" + dir + session(t, strings.Fields(line)...)[1:] + "\n")
+		}
+	}
+	leave()
+	kittest.Golden(t, "no-home.txt", []byte(text.String()))
 }

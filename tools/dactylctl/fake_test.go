@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,11 +53,13 @@ const machineConfig = "version: v1alpha1\nmachine:\n    type: worker\n    networ
 type fake struct {
 	machine.UnimplementedMachineServiceServer
 	storage.UnimplementedStorageServiceServer
-	resets    []*machine.ResetRequest
-	applied   []*machine.ApplyConfigurationRequest
-	logs      [][]string // of each call of Logs; all but the last break off
-	calls     int
-	documents string // of the machine configuration, behind the first
+	resets  []*machine.ResetRequest
+	applied []*machine.ApplyConfigurationRequest
+	logs    [][]string // of each call of Logs; all but the last break off
+	calls   int
+	// restarting is how many calls find no daemon behind the gateway.
+	restarting atomic.Int64
+	documents  string // of the machine configuration, behind the first
 }
 
 const downNode = "10.0.0.9"
@@ -79,6 +82,44 @@ func each[M any](ctx context.Context, make func(md *common.Metadata) M) []M {
 	}
 
 	return out
+}
+
+// absent are nodes for which the gateway itself answers, in its words.
+var absent = map[string]error{
+	"10.0.0.19": status.Error(codes.Unavailable, `node 10.0.0.19: connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.19:50000: i/o timeout"`),
+	"10.0.0.18": status.Error(codes.Unavailable, `node 10.0.0.18: connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.18:50000: connect: connection refused"`),
+	"nowhere": status.Error(codes.Unavailable,
+		`node nowhere: connection error: desc = "transport: Error while dialing: no member of the cluster and no host is named \"nowhere\": lookup nowhere: no such host"`),
+	"10.0.0.17": status.Error(codes.PermissionDenied, "not authorized"),
+}
+
+// refuse gives the error of a call to an absent node, and of each call while a daemon restarts.
+func (f *fake) refuse(ctx context.Context) error {
+	if f.restarting.Add(-1) >= 0 {
+		return status.Error(codes.Unavailable, "hostd was restarted during the call")
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	if targets := append(md.Get("nodes"), md.Get("node")...); len(targets) == 1 {
+		return absent[targets[0]]
+	}
+
+	return nil
+}
+
+func (f *fake) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if err := f.refuse(ctx); err != nil {
+		return nil, err
+	}
+
+	return handle(ctx, req)
+}
+
+func (f *fake) stream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if err := f.refuse(ss.Context()); err != nil {
+		return err
+	}
+
+	return handle(srv, ss)
 }
 
 func (f *fake) Version(ctx context.Context, _ *emptypb.Empty) (*machine.VersionResponse, error) {
@@ -181,6 +222,12 @@ func (f *fake) Logs(_ *machine.LogsRequest, stream grpc.ServerStreamingServer[co
 	return nil
 }
 
+func (f *fake) LogsContainers(ctx context.Context, _ *emptypb.Empty) (*machine.LogsContainersResponse, error) {
+	return &machine.LogsContainersResponse{Messages: each(ctx, func(md *common.Metadata) *machine.LogsContainer {
+		return &machine.LogsContainer{Metadata: md, Ids: []string{"configd", "configd.prev", "etcd"}}
+	})}, nil
+}
+
 func (f *fake) Events(_ *machine.EventsRequest, stream grpc.ServerStreamingServer[machine.Event]) error {
 	payload, err := anypb.New(&machine.ServiceStateEvent{Service: "etcd", Action: machine.ServiceStateEvent_RUNNING, Message: "Started"})
 	if err != nil {
@@ -266,7 +313,7 @@ func start(t *testing.T, f *fake) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca.Crt)
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
+	s := grpc.NewServer(grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream), grpc.Creds(credentials.NewTLS(&tls.Config{
 		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
 	})))
 	machine.RegisterMachineServiceServer(s, f)

@@ -178,7 +178,7 @@ func watchResources(ctx context.Context, c *client.Client, pointer resource.Meta
 	for watching > 0 {
 		select {
 		case <-ctx.Done():
-			return onlyNode(c, errors.Join(failed...))
+			return errors.Join(failed...)
 		case ch := <-changes:
 			if ch.event.Type == state.Errored {
 				failed = append(failed, &client.NodeError{Node: ch.node, Err: ch.event.Error})
@@ -192,7 +192,7 @@ func watchResources(ctx context.Context, c *client.Client, pointer resource.Meta
 		}
 	}
 
-	return onlyNode(c, errors.Join(failed...))
+	return errors.Join(failed...)
 }
 
 func startWatch(ctx context.Context, c *client.Client, pointer resource.Metadata, events chan<- state.Event) error {

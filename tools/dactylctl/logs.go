@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/common"
 	"github.com/dactyl-os/dactyl/proto/machine"
@@ -22,18 +23,21 @@ func (a *app) logsCommand() *cobra.Command {
 		tail               int32
 	)
 	cmd := &cobra.Command{
-		Use:     "logs <service name>",
-		Short:   "Print the log of a service",
-		Args:    cobra.ExactArgs(1),
-		Example: "  dactylctl -n 10.5.0.2 logs networkd --tail 20\n  dactylctl -n 10.5.0.2,10.5.0.3 logs etcd -f",
+		Use:     "logs [<service name>]",
+		Short:   "Print the log of a service; without a name, list the logs there are",
+		Args:    cobra.MaximumNArgs(1),
+		Example: "  dactylctl -n 10.5.0.2 logs\n  dactylctl -n 10.5.0.2 logs networkd --tail 20\n  dactylctl -n 10.5.0.2,10.5.0.3 logs etcd -f",
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 
-			return a.serviceNames(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+			return a.logNames(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.ask(cmd, a.listLogs)
+			}
 			req := &machine.LogsRequest{Namespace: "system", Id: args[0], Follow: follow, TailLines: tail}
 			if kubernetes {
 				req.Namespace, req.Driver = "k8s.io", common.ContainerDriver_CRI
@@ -51,6 +55,23 @@ func (a *app) logsCommand() *cobra.Command {
 	return cmd
 }
 
+func (a *app) listLogs(ctx context.Context, c *client.Client) error {
+	answer, err := c.Machine.LogsContainers(ctx, &emptypb.Empty{})
+	if err != nil {
+		return err
+	}
+	t := newTable(a.out, "NODE", "LOG")
+	err = client.Each(c, answer.GetMessages(), func(node string, m *machine.LogsContainer) error {
+		for _, id := range m.GetIds() {
+			t.row(node, id)
+		}
+
+		return nil
+	})
+
+	return errors.Join(t.flush(), err)
+}
+
 // followNodes runs a stream for every node, at once when it is one without
 // end; with several nodes each line says where it is from.
 func followNodes(ctx context.Context, c *client.Client, out io.Writer, endless bool, stream func(context.Context, *lineWriter) error) error {
@@ -66,7 +87,7 @@ func followNodes(ctx context.Context, c *client.Client, out io.Writer, endless b
 		}
 		wg.Go(func() {
 			err := errors.Join(stream(c.ToNode(ctx, node), w), w.end())
-			if err != nil && len(c.Targets()) > 1 {
+			if err != nil {
 				err = atNode(node, err)
 			}
 			failed[i] = err

@@ -62,14 +62,20 @@ func flatten(err error) []error {
 	return []error{err}
 }
 
-// explain gives advice for each of joined errors.
+// explain gives advice for each of joined errors, once for what several nodes have in common.
 func explain(err error, where []string) error {
 	if err == nil {
 		return nil
 	}
-	var out []error
+	var (
+		out  []error
+		said = map[string]bool{}
+	)
 	for _, e := range flatten(err) {
-		out = append(out, client.Explain(e, where))
+		if e = client.Explain(e, where); !said[e.Error()] {
+			said[e.Error()] = true
+			out = append(out, e)
+		}
 	}
 
 	return errors.Join(out...)

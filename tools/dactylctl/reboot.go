@@ -113,7 +113,7 @@ func (a *app) takeAway(cmd *cobra.Command, f waitFlags, act action) error {
 		}
 		wg.Wait()
 
-		return onlyNode(c, errors.Join(failed...))
+		return errors.Join(failed...)
 	})
 }
 
@@ -125,16 +125,23 @@ func (a *app) takeAwayNode(ctx context.Context, c *client.Client, node string, f
 			return err
 		}
 	}
-	board.Set(node, act.doing)
+	var steps way
+	if f.wait {
+		steps.follow(ctx, c)
+	}
 	// A connection that breaks here may be the node going away already.
 	if err := act.ask(ctx, c); err != nil && (!f.wait || status.Code(err) != codes.Unavailable || stays(ctx, c, before)) {
 		return err
 	}
+	board.Set(node, act.doing)
 	if !f.wait {
 		return nil
 	}
 	for {
 		doing, done := act.done(ctx, c, node, before)
+		if doing == goingDown {
+			doing = steps.doing()
+		}
 		board.Set(node, doing)
 		if done {
 			return nil
@@ -195,6 +202,7 @@ func machineStatus() resource.Metadata {
 
 // What a node that was taken away is doing.
 const (
+	goingDown     = "going down"
 	away          = "away"
 	inMaintenance = "back, in maintenance mode"
 )
@@ -205,7 +213,7 @@ func backAfter(ctx context.Context, c *client.Client, _, before string) (string,
 	case err != nil:
 		return away, false
 	case now == before:
-		return "going down", false
+		return goingDown, false
 	}
 	stage, ready := machineStage(ctx, c)
 	switch {
@@ -226,12 +234,12 @@ func goneAfter(ctx context.Context, c *client.Client, _, before string) (string,
 	case err == nil && now != before:
 		return "back: it restarted instead of staying off", true
 	case err == nil:
-		return "going down", false
+		return goingDown, false
 	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
 		return "off", true
 	}
 
-	return "going down", false
+	return goingDown, false
 }
 
 // stays tells whether a node that was to go away answers as if nobody had asked it to.

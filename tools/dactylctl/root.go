@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 )
@@ -66,7 +67,16 @@ func (a *app) connect(cmd *cobra.Command, use func(context.Context, *client.Clie
 	}
 	defer c.Close()
 
-	return explain(use(cmd.Context(), c), a.where(c))
+	return explain(ofNode(c, use(cmd.Context(), c)), a.where(c))
+}
+
+// ofNode names the node of what one node answered.
+func ofNode(c *client.Client, err error) error {
+	if _, answered := status.FromError(err); err == nil || !answered || len(c.Targets()) > 1 {
+		return err
+	}
+
+	return atNode(c.Targets()[0], err)
 }
 
 // connectEach is connect for several nodes in maintenance mode: none of them
@@ -125,7 +135,7 @@ func everyNode(ctx context.Context, c *client.Client, use func(context.Context, 
 		}
 	}
 
-	return onlyNode(c, errors.Join(errs...))
+	return errors.Join(errs...)
 }
 
 // atNode names the node of an error that does not name it yet.
@@ -136,16 +146,6 @@ func atNode(node string, err error) error {
 	}
 
 	return &client.NodeError{Node: node, Err: err}
-}
-
-// onlyNode leaves the node's name out where there is no other.
-func onlyNode(c *client.Client, err error) error {
-	var failed *client.NodeError
-	if len(c.Targets()) == 1 && errors.As(err, &failed) {
-		return failed.Err
-	}
-
-	return err
 }
 
 // insecureFlags adds the flags of commands that work in maintenance mode.

@@ -38,8 +38,10 @@ func NewContext(endpoints []string, ca, crt, key []byte) *Context {
 	return &Context{Endpoints: endpoints, CA: encode(ca), Crt: encode(crt), Key: encode(key)}
 }
 
-// Paths lists where the file may be, the first that exists counts and the first of all is where a new one goes.
-// environ is os.Getenv.
+// mounted is where a pod is given its configuration; it is read there and never written.
+const mounted = "/var/run/secrets/talos.dev/config"
+
+// Paths lists where the file may be; the first that exists counts. environ is os.Getenv.
 func Paths(environ func(string) string) []string {
 	var paths []string
 
@@ -49,11 +51,12 @@ func Paths(environ func(string) string) []string {
 		}
 	}
 
-	if home := environ("HOME"); home != "" {
+	// A relative HOME would be another place in each directory.
+	if home := environ("HOME"); filepath.IsAbs(home) {
 		paths = append(paths, filepath.Join(home, ".dactyl", "config"), filepath.Join(home, ".talos", "config"))
 	}
 
-	return append(paths, "/var/run/secrets/talos.dev/config")
+	return append(paths, mounted)
 }
 
 // Find returns the first path that exists, else the first.
@@ -66,6 +69,24 @@ func Find(environ func(string) string) string {
 	}
 
 	return paths[0]
+}
+
+// WritePath is the file that changes go to: the one in use, else the first place for one. It is an error when neither HOME nor a
+// variable of the environment names a place that is the user's own.
+func WritePath(environ func(string) string) (string, error) {
+	if path := Find(environ); path != mounted {
+		return path, nil
+	}
+
+	why := "HOME is not set"
+	if home := environ("HOME"); home != "" {
+		why = fmt.Sprintf("HOME is %q, which is no absolute path", home)
+		if filepath.IsAbs(home) {
+			why = mounted + " is what this pod was given and is not written to"
+		}
+	}
+
+	return "", fmt.Errorf("no place for the client configuration: %s; set DACTYLCONFIG or give --talosconfig FILE", why)
 }
 
 // Parse reads the file's bytes. Fields of other clients are passed over.

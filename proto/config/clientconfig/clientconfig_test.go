@@ -1,8 +1,10 @@
 package clientconfig_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dactyl-os/dactyl/proto/config/clientconfig"
@@ -81,5 +83,20 @@ func TestPaths(t *testing.T) {
 	got := clientconfig.Paths(func(name string) string { return env[name] })
 	if len(got) != 4 || got[0] != "/t" || got[1] != "/h/.dactyl/config" {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestNothingIsWrittenWhereEverybodyReads: without a home the file of pods is read, and never made.
+func TestNothingIsWrittenWhereEverybodyReads(t *testing.T) {
+	for want, env := range map[string]map[string]string{
+		"HOME is not set":             {},
+		`HOME is "relative"`:          {"HOME": "relative"},
+		"/own":                        {"DACTYLCONFIG": "/own"},
+		"/nonexistent/.dactyl/config": {"HOME": "/nonexistent"},
+	} {
+		path, err := clientconfig.WritePath(func(name string) string { return env[name] })
+		if got := fmt.Sprint(path, err); !strings.Contains(got, want) || strings.HasPrefix(path, "/var/run") {
+			t.Errorf("%v: %s, want %s", env, got, want)
+		}
 	}
 }

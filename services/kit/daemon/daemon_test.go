@@ -533,7 +533,7 @@ func TestTakesOverSocketsAndDeclaresReady(t *testing.T) {
 	line := make([]byte, 64)
 
 	n, err := ready.Read(line)
-	if err != nil || string(line[:n]) != "VERSION=v0.0.0-dev unknown\nREADY=1\n" {
+	if err != nil || string(line[:n]) != "VERSION=v1.8.4+dactyl.dev unknown\nREADY=1\n" {
 		t.Errorf("readiness is %q, %v", line[:n], err)
 	}
 

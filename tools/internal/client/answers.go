@@ -11,10 +11,12 @@ import (
 	"github.com/dactyl-os/dactyl/proto/common"
 )
 
-// NodeError is the failure of one node among several.
+// NodeError is the failure of one node. Told: a gateway that is well says so of it; else the call to it failed, maybe on the
+// way to the gateway.
 type NodeError struct {
 	Node string
 	Err  error
+	Told bool
 }
 
 func (e *NodeError) Error() string { return e.Node + ": " + e.Err.Error() }
@@ -45,7 +47,7 @@ func (c *Client) Failed(m Answer) error {
 		err = status.Error(codes.Code(s.GetCode()), orElse(s.GetMessage(), md.GetError()))
 	}
 
-	return &NodeError{Node: c.NodeOf(m), Err: err}
+	return &NodeError{Node: c.NodeOf(m), Err: err, Told: true}
 }
 
 // Each hands over every answer with its node and joins the failures.
@@ -77,6 +79,10 @@ func Receive[M Answer](c *Client, stream Receiver[M], use func(node string, m M)
 			return errors.Join(errs...)
 		}
 		if err != nil {
+			if len(errs) == 0 {
+				return err
+			}
+
 			return errors.Join(append(errs, err)...)
 		}
 		if err := c.Failed(m); err != nil {

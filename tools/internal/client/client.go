@@ -5,7 +5,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -93,7 +92,10 @@ func open(t target) (*Client, error) {
 	options := []grpc.DialOption{
 		grpc.WithResolvers(r),
 		grpc.WithTransportCredentials(credentials.NewTLS(t.tls)),
-		grpc.WithDefaultServiceConfig(serviceConfig()),
+		// gRPC's own retry would try again what cannot heal.
+		grpc.WithDisableRetry(),
+		grpc.WithChainUnaryInterceptor(retryUnary),
+		grpc.WithChainStreamInterceptor(retryStream),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// A gateway that was killed is back within a fraction of a second.
@@ -176,25 +178,22 @@ func (c *Client) Targets() []string {
 	return []string{host}
 }
 
-// ConfigPath is the client configuration file in use or to be made.
+// WritePath is the client configuration file that changes go to.
+func (o Options) WritePath() (string, error) {
+	if o.Config != "" {
+		return o.Config, nil
+	}
+
+	return clientconfig.WritePath(os.Getenv)
+}
+
+// ConfigPath is the client configuration file in use.
 func (o Options) ConfigPath() string {
 	if o.Config != "" {
 		return o.Config
 	}
 
 	return clientconfig.Find(os.Getenv)
-}
-
-// endpoint gives host:port.
-func endpoint(s string) (string, error) {
-	if s == "" {
-		return "", errors.New("an endpoint is empty")
-	}
-	if _, _, err := net.SplitHostPort(s); err == nil {
-		return s, nil
-	}
-
-	return net.JoinHostPort(strings.Trim(s, "[]"), Port), nil
 }
 
 func clusterUnary(name string) grpc.UnaryClientInterceptor {

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -34,8 +35,8 @@ func (a *Advice) Error() string {
 
 func (a *Advice) Unwrap() error { return a.Err }
 
-// Explain turns the errors of dialling and of the gateway into advice; where
-// names the endpoints in use. Others stay as they are.
+// Explain turns the errors of dialling, of the gateway and of nodes behind it into advice; where names the endpoints in
+// use. Others stay as they are.
 func Explain(err error, where []string) error {
 	var (
 		none *NoConfigError
@@ -48,84 +49,110 @@ func Explain(err error, where []string) error {
 		return &Advice{err, "this machine has not been given access to a cluster",
 			"dactylctl config merge FILE (the talosconfig that gen config wrote), or dactylctl cluster create for a local one"}
 	case errors.As(err, &node):
-		return &NodeError{Node: node.Node, Err: Explain(node.Err, []string{node.Node})}
+		return explainNode(node, where)
 	}
-	s, ok := status.FromError(err)
+	s, ok := statusOf(err)
 	if !ok {
 		return err
 	}
-	at := strings.Join(where, ", ")
+	if name, reason, ok := aboutNode(s.Message()); ok {
+		return explainAbsent(name, reason, s.Code())
+	}
+
+	return explainStatus(s, strings.Join(where, ", "))
+}
+
+// statusOf is the status within an error. Words around it stay, unless it is about a connection, which they do not matter for.
+func statusOf(err error) (*status.Status, bool) {
+	var inner interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &inner) {
+		return nil, false
+	}
+	s := inner.GRPCStatus()
+	around, _, _ := strings.Cut(err.Error(), "rpc error: ")
+	if _, _, ofNode := aboutNode(s.Message()); ofNode || failureOf(s.Message()) != nil {
+		around = ""
+	}
+
+	return status.New(s.Code(), around+s.Message()), true
+}
+
+// explainNode names the node of an error, unless it was the way to the gateway that failed, or the text names it.
+func explainNode(n *NodeError, where []string) error {
+	s, ok := statusOf(n.Err)
+	if !ok {
+		return n
+	}
+	name, reason, absent := aboutNode(s.Message())
+	if !absent && n.Told && failureOf(s.Message()) != nil {
+		name, reason, absent = n.Node, s.Message(), true
+	}
+	switch {
+	case absent:
+		return explainAbsent(name, reason, s.Code())
+	case unreachable(s):
+		return explainStatus(s, strings.Join(where, ", "))
+	}
+	explained := explainStatus(s, n.Node)
+	if strings.Contains(explained.Error(), n.Node) && s.Code() == codes.DeadlineExceeded {
+		return explained
+	}
+
+	return &NodeError{Node: n.Node, Err: explained}
+}
+
+// unreachable says that no gateway answered.
+func unreachable(s *status.Status) bool {
+	return (s.Code() == codes.Unavailable || s.Code() == codes.DeadlineExceeded) && failureOf(s.Message()) != nil
+}
+
+func explainStatus(s *status.Status, at string) error {
 	plain := errors.New(s.Message())
 	switch s.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded:
-		return explainDial(s.Message(), at)
+		if f := failureOf(s.Message()); f != nil {
+			return f.explain("cannot reach "+at, s.Message(), at)
+		}
 	case codes.PermissionDenied:
 		return &Advice{plain, "the certificate of this context does not carry a role that may do this", "dactylctl config info (shows the roles)"}
 	case codes.Unauthenticated:
 		return &Advice{plain, "the node asks for a client certificate that it knows", "dactylctl config info"}
 	case codes.Unimplemented:
+		if _, port, err := net.SplitHostPort(at); err == nil && port != Port && strings.Contains(s.Message(), "unknown service") {
+			return &Advice{fmt.Errorf("%s is no gateway: %w", at, plain), "port " + port + " belongs to another daemon", "leave the port out: a gateway's is " + Port}
+		}
+
 		return &Advice{plain, "this node does not offer the method: it is older, or the daemon for it is not installed", "dactylctl -n " + at + " version"}
-	case codes.Canceled:
-		return plain
 	}
 
 	return plain
 }
 
-// explainDial reads gRPC's text of a connection that did not come about.
-func explainDial(message, at string) error {
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(message, p) {
-				return true
-			}
-		}
+// aboutNode takes apart what a gateway says of another node that it could not ask: "node NAME: reason".
+func aboutNode(message string) (name, reason string, ok bool) {
+	rest, ok := strings.CutPrefix(message, "node ")
+	if !ok {
+		return "", "", false
+	}
+	name, reason, ok = strings.Cut(rest, ": ")
 
-		return false
-	}
-	failed := func(what, cause, next string) error {
-		return &Advice{fmt.Errorf("cannot reach %s: %s", at, what), cause, next}
-	}
-	if !has("connection error", "transport", "dialing", "error reading", "name resolver", "context deadline exceeded", "connection reset") {
-		return errors.New(message) // a daemon's own words
-	}
-	switch {
-	case has("fingerprint"):
-		return failed("the certificate is not the expected one", "another machine has this address, or the node has been restarted in maintenance mode since",
-			"compare with the fingerprint that the node's console prints")
-	case has("certificate has expired", "expired certificate", "certificate expired"):
-		return failed("a certificate has expired", "the client certificate of this context is past its end, or a clock is wrong",
-			"dactylctl config info (shows the date), then dactylctl config new FILE with one that is valid")
-	case has("certificate signed by unknown authority"):
-		return failed("its certificate is not signed by this context's CA", "the node is in maintenance mode (no configuration yet), or it belongs to another cluster",
-			"dactylctl -n "+at+" version --insecure, or dactylctl config contexts to choose the other cluster")
-	case has("certificate is valid for", "cannot validate certificate", "doesn't contain any IP SANs"):
-		return failed("its certificate does not name this address", "the address is not in machine.certSANs of the node",
-			"use an address of `dactylctl get addresses`, or add this one to machine.certSANs")
-	case has("unknown certificate authority", "bad certificate", "certificate required", "unknown certificate"):
-		return failed("the node refuses this context's certificate", "the context belongs to another cluster, or the node's CA has been rotated",
-			"dactylctl config contexts, dactylctl config info")
-	case has("connection refused"):
-		return failed("connection refused", "the node is starting, or its gateway is down",
-			"wait a moment and repeat; for a local cluster: dactylctl cluster show")
-	case has("no such host"):
-		return failed("the name is not known", "the endpoint is misspelt, or the resolver of this machine does not know it", "dactylctl config info (shows the endpoints)")
-	case has("no route to host", "network is unreachable", "host is down"):
-		return failed("no route", "the node is off, or this machine is not in its network", "ping "+strings.Split(at, ":")[0])
-	case has("i/o timeout", "deadline exceeded", "DeadlineExceeded", "context deadline"):
-		return failed(tooLate(message), "the node is off or busy, or a firewall drops packets to port "+Port, "ping "+strings.Split(at, ":")[0])
-	case has("error reading server preface", "error reading from server", "EOF", "connection reset", "transport is closing"):
-		return failed("the connection broke", "the node's gateway was restarting, or the node just went away", "repeat the command")
-	}
-
-	return &Advice{Err: errors.New(message)}
+	return strings.Trim(name, `"`), reason, ok && !strings.ContainsAny(name, " \t")
 }
 
-// tooLate says how long was waited: here, or at the gateway that says so itself.
-func tooLate(message string) string {
-	if strings.Contains(message, "context deadline exceeded") {
-		return fmt.Sprintf("no answer in time (the limit is %s)", AnswerLimit)
+// explainAbsent is for a node behind a gateway that is well.
+func explainAbsent(name, reason string, code codes.Code) error {
+	if strings.Contains(reason, "no member of the cluster and no host is named") {
+		return &Advice{fmt.Errorf("%s: no member of the cluster and no host has this name", name), "it is misspelt, or the node is not in this cluster", "dactylctl -n ANOTHER get members (shows names and addresses)"}
+	}
+	f := failureOf(reason)
+	if f == nil {
+		return &NodeError{Node: name, Err: explainStatus(status.New(code, reason), name)}
+	}
+	behind, gateways := *f, strings.NewReplacer("this machine", "the gateway", "this context", "the cluster")
+	behind.what, behind.cause = gateways.Replace(f.what), gateways.Replace(f.cause)
+	if f.host {
+		behind.next += ", or dactylctl -n ANOTHER get members (shows who is in the cluster)"
 	}
 
-	return "no answer in time: " + message
+	return behind.explain("the gateway cannot reach "+name, reason, name)
 }

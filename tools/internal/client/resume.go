@@ -17,10 +17,12 @@ func Again(ctx context.Context, stream func() (received bool, err error)) error 
 	const tries = 20
 
 	retry := backoff.Backoff{First: 50 * time.Millisecond, Most: time.Second}
+	answered := false
 
 	for left := tries; ; {
 		received, err := stream()
-		if err == nil || status.Code(err) != codes.Unavailable {
+		// Who has answered once may be restarting; who never did and cannot be reached will not be soon.
+		if answered = answered || received; err == nil || status.Code(err) != codes.Unavailable || !answered && !heals(err) {
 			return err
 		}
 

@@ -80,10 +80,15 @@ func (t target) override(o Options) (target, error) {
 	if len(t.nodes) == 0 && len(t.endpoints) > 1 {
 		return target{}, fmt.Errorf("which node? There are %d endpoints and no node is set: name nodes with -n, or store them with dactylctl config node ADDRESS", len(t.endpoints))
 	}
+	for _, node := range t.nodes {
+		if err := CheckNode(node); err != nil {
+			return target{}, err
+		}
+	}
 	var err error
 	t.endpoints = slices.Clone(t.endpoints)
 	for i, e := range t.endpoints {
-		if t.endpoints[i], err = endpoint(e); err != nil {
+		if t.endpoints[i], err = Endpoint(e); err != nil {
 			return target{}, err
 		}
 	}

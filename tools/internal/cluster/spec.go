@@ -170,6 +170,10 @@ func (s *Spec) findPaths() error {
 		return fmt.Errorf("find the home directory: %w", err)
 	}
 
+	if !filepath.IsAbs(home) {
+		return fmt.Errorf("HOME is %q, which is another place in each directory: set an absolute path", home)
+	}
+
 	if s.StateDir == "" {
 		s.StateDir = filepath.Join(home, ".dactyl", "clusters")
 	}

@@ -59,7 +59,8 @@ func (s *Server) Logs(in *machine.LogsRequest, stream grpc.ServerStreamingServer
 
 	name, err := s.resolve(id)
 	if err != nil {
-		return status.Errorf(codes.NotFound, "no log %q here: `logs` without a name lists them", in.GetId())
+		// Clients know the case by how the text ends.
+		return status.Errorf(codes.NotFound, "no such service here, `logs` without a name lists the logs: log %q was not registered", in.GetId())
 	}
 
 	if previous {
