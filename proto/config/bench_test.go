@@ -39,7 +39,7 @@ func BenchmarkValidate(b *testing.B) {
 	}
 
 	for b.Loop() {
-		if _, err := c.Validate(config.Metal); err != nil {
+		if _, err := c.Validate(config.Metal, config.New); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -115,19 +115,22 @@ func absolute(v *validator, path *tree.Path, text string) {
 // location checks a URL with one of the schemes and a host.
 func location(schemes ...string) func(*validator, *tree.Path, string) {
 	return func(v *validator, path *tree.Path, text string) {
-		hint := "it begins with " + strings.Join(schemes, ":// or ") + "://"
-
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+			hint := "it begins with " + strings.Join(schemes, ":// or ") + "://"
 			v.fail(path, fmt.Sprintf("%q is not a URL that can be used here", urls.Public(text)), hint)
 
 			return
 		}
 
-		if p := u.Port(); p != "" {
-			if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-				v.fail(path, fmt.Sprintf("%q is not a port", p), "ports are 1 to 65535")
-			}
+		urlPort(v, path, u)
+	}
+}
+
+func urlPort(v *validator, path *tree.Path, u *url.URL) {
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			v.fail(path, fmt.Sprintf("%q is not a port", p), "ports are 1 to 65535")
 		}
 	}
 }
@@ -144,42 +147,65 @@ func secretBytes(v *validator, path *tree.Path, text string, lengths ...int) {
 	}
 }
 
-// authority checks a CA; on the control plane it must be able to sign.
-func (v *validator) authority(path *tree.Path, ca *CertificateAndKey, needKey bool) {
-	const hint = "take it from the secrets the cluster was generated with (gen secrets)"
+const fromSecrets = "take it from the secrets the cluster was generated with (gen secrets)"
 
-	if ca == nil || len(ca.Crt) == 0 {
-		v.fail(path.Key("crt"), "missing certificate authority", hint)
+// machineAuthority checks the CA of the machine's API, without which nobody reaches it.
+func (v *validator) machineAuthority(path *tree.Path, ca *CertificateAndKey) {
+	v.authority(v.essential, path, ca, v.config.IsControlPlane())
+}
+
+// authority checks a CA; on the control plane it must be able to sign.
+func (v *validator) authority(severity severity, path *tree.Path, ca *CertificateAndKey, needKey bool) {
+	if ca == nil {
+		ca = &CertificateAndKey{}
+	}
+
+	if len(ca.Crt) == 0 {
+		severity(path.Key("crt"), "missing certificate authority", fromSecrets)
 	} else {
-		certificate(v, path.Key("crt"), ca.Crt)
+		found(severity, path.Key("crt"), certificateProblem(ca.Crt))
 	}
 
 	switch {
 	case !needKey:
-	case ca == nil || len(ca.Key) == 0:
-		v.fail(path.Key("key"), "missing key of the certificate authority", "control plane machines sign certificates; "+hint)
+	case len(ca.Key) == 0:
+		severity(path.Key("key"), "missing key of the certificate authority", "control plane machines sign certificates; "+fromSecrets)
 	default:
-		privateKey(v, path.Key("key"), ca.Key)
+		found(severity, path.Key("key"), keyProblem(ca.Key))
 	}
 }
 
-func certificate(v *validator, path *tree.Path, data []byte) {
+// severity is one of the validator's.
+type severity func(path *tree.Path, message, hint string)
+
+// defect is what a check found, nil for nothing.
+type defect struct{ message, hint string }
+
+func found(severity severity, path *tree.Path, d *defect) {
+	if d != nil {
+		severity(path, d.message, d.hint)
+	}
+}
+
+func certificateProblem(data []byte) *defect {
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "CERTIFICATE" {
-		v.fail(path, "not a PEM certificate", "it is base64 of a file that begins with -----BEGIN CERTIFICATE-----")
-
-		return
+		return &defect{"not a PEM certificate", "it is base64 of a file that begins with -----BEGIN CERTIFICATE-----"}
 	}
 
 	if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-		v.fail(path, "not a certificate: "+err.Error(), "")
+		return &defect{"not a certificate: " + err.Error(), ""}
 	}
+
+	return nil
 }
 
-func privateKey(v *validator, path *tree.Path, data []byte) {
+func keyProblem(data []byte) *defect {
 	if block, _ := pem.Decode(data); block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		v.fail(path, "not a PEM private key", "it is base64 of a file that begins with -----BEGIN … PRIVATE KEY-----")
+		return &defect{"not a PEM private key", "it is base64 of a file that begins with -----BEGIN … PRIVATE KEY-----"}
 	}
+
+	return nil
 }
 
 // labelKey is a Kubernetes label's or annotation's key: an optional DNS prefix and a name.

@@ -24,7 +24,7 @@ type Config struct {
 	raw        []byte
 	mainNumber int
 	numbers    []int // of Documents, in the stream
-	warnings   []string
+	notes      []string
 }
 
 // Bytes returns the bytes the configuration was loaded from, untouched.

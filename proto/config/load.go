@@ -109,7 +109,7 @@ func (l *loader) document(number int, node *yaml.Node) {
 	decoder := tree.Decoder{Report: report, Ignore: l.ignore}
 	decoder.Deprecated = func(path *tree.Path, line int, message string) {
 		problem := Problem{Document: number, Kind: name, Path: path.String(), Line: line, Message: "deprecated", Hint: message}
-		l.config.warnings = append(l.config.warnings, problem.Error())
+		l.config.notes = append(l.config.notes, problem.Error())
 	}
 
 	decoder.Decode(node, target.Elem(), nil)

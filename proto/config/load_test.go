@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -53,7 +54,7 @@ func judge(data string) error {
 		return err
 	}
 
-	_, err = c.Validate(config.Metal)
+	_, err = c.Validate(config.Metal, config.New)
 
 	return err
 }
@@ -415,12 +416,12 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	warnings, err := c.Validate(config.Metal)
+	findings, err := c.Validate(config.Metal, config.New)
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	golden(t, "warnings.txt", strings.Join(warnings, "\n")+"\n")
+	golden(t, "warnings.txt", strings.Join(findings.All(), "\n")+"\n")
 }
 
 func TestModes(t *testing.T) {
@@ -432,7 +433,7 @@ func TestModes(t *testing.T) {
 	}
 
 	for mode, fails := range map[config.Mode]bool{config.Metal: true, config.Container: false, config.Cloud: false} {
-		if _, err := c.Validate(mode); (err != nil) != fails {
+		if _, err := c.Validate(mode, config.New); (err != nil) != fails {
 			t.Errorf("mode %s: %v", mode, err)
 		}
 	}
@@ -464,7 +465,7 @@ func FuzzLoad(f *testing.F) {
 		}
 
 		for _, mode := range []config.Mode{config.Metal, config.Container} {
-			if _, err := c.Validate(mode); err != nil {
+			if _, err := c.Validate(mode, config.New); err != nil {
 				_ = err.Error()
 			}
 		}
@@ -487,11 +488,12 @@ cluster:
 		t.Fatal(err)
 	}
 
-	if _, err = c.Validate(config.Container); err == nil || strings.Contains(err.Error(), "hidden") {
-		t.Errorf("%v", err)
+	findings, err := c.Validate(config.Container, config.New)
+	if err == nil || strings.Contains(fmt.Sprint(err, findings), "hidden") {
+		t.Errorf("%v %v", err, findings)
 	}
 
-	for _, place := range []string{"mirror.example/x", "api.example/", "a.example/m.yaml", "d.example/"} {
+	for _, place := range []string{"mirror.example/x", "a.example/m.yaml", "d.example/"} {
 		if !strings.Contains(err.Error(), place) {
 			t.Errorf("%s is not named: %v", place, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -33,16 +34,38 @@ func ParseMode(text string) (Mode, error) {
 	}
 }
 
-// Validate judges the values of a loaded configuration. The error is a multierror of [Problem], all that were found;
-// warnings are about what works but should not stay.
-func (c *Config) Validate(mode Mode) (warnings []string, err error) {
-	v := &validator{config: c, mode: mode, warnings: c.warnings}
+// Origin is where a configuration comes from, which decides how strictly it is judged.
+type Origin int
+
+const (
+	// New is given now, by somebody who hears what is wrong with it.
+	New Origin = iota
+	// Stored is on the machine already, perhaps from a system that took it: nobody is there to mend it, and a machine that
+	// does most of what it says is better than one that does not start.
+	Stored
+)
+
+// Findings are what a configuration was taken with.
+type Findings struct {
+	// Warnings are those of the v1.8 contract, errors for who asks to be strict.
+	Warnings []string
+	// Notes are this system's own, never an error.
+	Notes []string
+}
+
+// All gives warnings and notes.
+func (f Findings) All() []string { return slices.Concat(f.Warnings, f.Notes) }
+
+// Validate judges the values of a loaded configuration. The error is a multierror of [Problem], all that were found. What makes
+// a new configuration invalid is a note on a stored one, except for what no machine starts without.
+func (c *Config) Validate(mode Mode, origin Origin) (Findings, error) {
+	v := &validator{config: c, mode: mode, origin: origin, findings: Findings{Notes: slices.Clone(c.notes)}}
 
 	if c.V1Alpha1 != nil {
 		v.enter(c.mainNumber, "v1alpha1")
 		v.main(c.V1Alpha1)
 	} else {
-		v.warnings = append(v.warnings, "no v1alpha1 document: the machine stays in maintenance until it gets one")
+		v.findings.Notes = append(v.findings.Notes, "no v1alpha1 document: the machine stays in maintenance until it gets one")
 	}
 
 	for i, document := range c.Documents {
@@ -52,7 +75,7 @@ func (c *Config) Validate(mode Mode) (warnings []string, err error) {
 
 	v.redacted()
 
-	return v.warnings, v.problems.err()
+	return v.findings, v.problems.err()
 }
 
 // redacted refuses masks: a configuration read by someone who may not see secrets must not be applied.
@@ -70,7 +93,7 @@ func (v *validator) redacted() {
 		v.enter(i+1, title(KindOf(doc), tree.Text(doc, "name")))
 		tree.Walk(doc, schema, "", nil, func(path *tree.Path, node *yaml.Node, _ reflect.Type, tag reflect.StructTag) {
 			if tag.Get("secret") != "" && (strings.Contains(node.Value, Mask) || node.Value == masked) {
-				v.fail(path, "redacted", "this configuration was read without the right to see secrets; patch the machine instead")
+				v.essential(path, "redacted", "this configuration was read without the right to see secrets; patch the machine instead")
 			}
 		})
 	}
@@ -80,8 +103,9 @@ func (v *validator) redacted() {
 type validator struct {
 	config   *Config
 	mode     Mode
+	origin   Origin
 	problems problems
-	warnings []string
+	findings Findings
 
 	docs   []*yaml.Node // parsed again for lines once something is wrong
 	number int
@@ -103,12 +127,38 @@ func (v *validator) problem(path *tree.Path, message, hint string) *Problem {
 	return &Problem{Document: v.number, Kind: v.kind, Path: path.String(), Line: line, Message: message, Hint: hint}
 }
 
-func (v *validator) fail(path *tree.Path, message, hint string) {
+// The severities: essential is what no machine starts without, fail what the contract refuses too or cannot work, warn what the
+// contract warns of, note what only this system finds.
+
+func (v *validator) essential(path *tree.Path, message, hint string) {
 	v.problems.add(func() *Problem { return v.problem(path, message, hint) })
 }
 
+func (v *validator) fail(path *tree.Path, message, hint string) {
+	if v.origin == Stored {
+		v.note(path, message, hint)
+	} else {
+		v.essential(path, message, hint)
+	}
+}
+
 func (v *validator) warn(path *tree.Path, message, hint string) {
-	v.warnings = append(v.warnings, v.problem(path, message, hint).Error())
+	v.findings.Warnings = append(v.findings.Warnings, v.problem(path, message, hint).Error())
+}
+
+func (v *validator) note(path *tree.Path, message, hint string) {
+	if len(v.findings.Notes) < maxProblems {
+		v.findings.Notes = append(v.findings.Notes, v.problem(path, message, hint).Error())
+	}
+}
+
+// needs is [require] for what no machine starts without.
+func (v *validator) needs(path *tree.Path, value, hint string) bool {
+	if value == "" {
+		v.essential(path, "missing", hint)
+	}
+
+	return value != ""
 }
 
 // require fails if a value is missing.

@@ -3,18 +3,20 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 
 	"github.com/dactyl-os/dactyl/proto/config/internal/tree"
+	"github.com/dactyl-os/dactyl/proto/config/urls"
 )
 
 func (v *validator) cluster(path *tree.Path, c *ClusterConfig) {
 	endpoint := path.Key("controlPlane").Key("endpoint")
 	if c.ControlPlane == nil {
-		v.fail(endpoint, "missing", "the URL of the Kubernetes API, such as https://10.5.0.2:6443")
+		v.essential(endpoint, "missing", "the URL of the Kubernetes API, such as https://10.5.0.2:6443")
 	} else {
-		if require(v, endpoint, c.ControlPlane.Endpoint, "the URL of the Kubernetes API, such as https://10.5.0.2:6443") {
-			location("https")(v, endpoint, c.ControlPlane.Endpoint)
+		if v.needs(endpoint, c.ControlPlane.Endpoint, "the URL of the Kubernetes API, such as https://10.5.0.2:6443") {
+			v.endpoint(endpoint, c.ControlPlane.Endpoint)
 		}
 
 		within(v, path.Key("controlPlane").Key("localAPIServerPort"), c.ControlPlane.LocalAPIServerPort, 1, 65535)
@@ -48,15 +50,31 @@ func (v *validator) cluster(path *tree.Path, c *ClusterConfig) {
 	}
 }
 
+// endpoint takes any scheme, as the contract does; that of the Kubernetes API is https.
+func (v *validator) endpoint(path *tree.Path, text string) {
+	u, err := url.Parse(text)
+
+	switch {
+	case err != nil || u.Hostname() == "":
+		v.fail(path, fmt.Sprintf("%q is not a URL that can be used here", urls.Public(text)), "it begins with https:// and has a host")
+	case u.Scheme != "https":
+		v.note(path, fmt.Sprintf("%q is not https", u.Scheme), "the Kubernetes API is reached by https://")
+
+		fallthrough
+	default:
+		urlPort(v, path, u)
+	}
+}
+
 func (v *validator) controlPlaneKeys(path *tree.Path, c *ClusterConfig) {
-	v.authority(path.Key("ca"), c.CA, true)
+	v.authority(v.fail, path.Key("ca"), c.CA, true)
 
 	if c.AggregatorCA != nil {
-		v.authority(path.Key("aggregatorCA"), c.AggregatorCA, true)
+		v.authority(v.fail, path.Key("aggregatorCA"), c.AggregatorCA, true)
 	}
 
 	if c.ServiceAccount != nil {
-		privateKey(v, path.Key("serviceAccount").Key("key"), c.ServiceAccount.Key)
+		found(v.fail, path.Key("serviceAccount").Key("key"), keyProblem(c.ServiceAccount.Key))
 	}
 
 	var etcd *CertificateAndKey
@@ -64,7 +82,7 @@ func (v *validator) controlPlaneKeys(path *tree.Path, c *ClusterConfig) {
 		etcd = c.Etcd.CA
 	}
 
-	v.authority(path.Key("etcd").Key("ca"), etcd, true)
+	v.authority(v.fail, path.Key("etcd").Key("ca"), etcd, true)
 }
 
 func (v *validator) clusterNetwork(path *tree.Path, n *ClusterNetworkConfig) {

@@ -3,11 +3,13 @@ package config
 import (
 	"crypto/x509"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/dactyl-os/dactyl/proto/config/internal/tree"
+	"github.com/dactyl-os/dactyl/proto/config/selector"
 )
 
 func (v *validator) document(document Document) {
@@ -36,11 +38,12 @@ func (v *validator) document(document Document) {
 	case *TrustedRootsConfig:
 		require(v, at("name"), d.Name, "")
 
+		// The others are good still.
 		if !x509.NewCertPool().AppendCertsFromPEM([]byte(d.Certificates)) {
-			v.fail(at("certificates"), "no PEM certificate in it", "begin with -----BEGIN CERTIFICATE-----")
+			v.note(at("certificates"), "no PEM certificate in it", "begin with -----BEGIN CERTIFICATE-----")
 		}
 	case *SideroLinkConfig:
-		location("https", "grpc")(v, at("apiUrl"), d.APIURL)
+		v.sideroLink(at("apiUrl"), d.APIURL)
 	}
 
 	if h, ok := document.(interface{ version() string }); ok {
@@ -49,6 +52,14 @@ func (v *validator) document(document Document) {
 }
 
 func (h *Header) version() string { return h.APIVersion }
+
+func (v *validator) sideroLink(path *tree.Path, text string) {
+	location("https", "grpc")(v, path, text)
+
+	if u, err := url.Parse(text); err == nil && u.Host != "" && strings.Trim(u.Path, "/") != "" {
+		v.fail(path, fmt.Sprintf("the path %q", u.Path), "nothing but the host, its port and ?jointoken=…")
+	}
+}
 
 func (v *validator) volume(d *VolumeConfig) {
 	if require(v, at("name"), d.Name, "EPHEMERAL") && d.Name != "EPHEMERAL" {
@@ -60,12 +71,22 @@ func (v *validator) volume(d *VolumeConfig) {
 		return
 	}
 
-	if p.DiskSelector != nil && strings.TrimSpace(p.DiskSelector.Match) == "" {
-		v.fail(at("provisioning").Key("diskSelector").Key("match"), "missing", "an expression such as disk.transport == 'nvme'")
+	if p.DiskSelector != nil {
+		v.diskSelector(at("provisioning").Key("diskSelector").Key("match"), p.DiskSelector.Match)
 	}
 
 	if p.MaxSize != 0 && p.MinSize > p.MaxSize {
 		v.fail(at("provisioning").Key("minSize"), "larger than maxSize", "")
+	}
+}
+
+func (v *validator) diskSelector(path *tree.Path, match string) {
+	const example = "an expression such as disk.transport == 'nvme'"
+
+	if strings.TrimSpace(match) == "" {
+		v.fail(path, "missing", example)
+	} else if _, err := selector.Parse(match); err != nil {
+		v.fail(path, err.Error(), example)
 	}
 }
 

@@ -13,20 +13,20 @@ func (v *validator) main(doc *V1Alpha1) {
 	require(v, at("version"), doc.Version, "version: v1alpha1")
 
 	if doc.Machine == nil {
-		v.fail(at("machine"), "missing", "a machine needs at least its type, token and ca")
+		v.essential(at("machine"), "missing", "a machine needs at least its type, token and ca")
 	} else {
 		v.machine(at("machine"), doc.Machine)
 	}
 
 	if doc.Cluster == nil {
-		v.fail(at("cluster"), "missing", "a machine needs at least the cluster's controlPlane.endpoint")
+		v.essential(at("cluster"), "missing", "a machine needs at least the cluster's controlPlane.endpoint")
 	} else {
 		v.cluster(at("cluster"), doc.Cluster)
 	}
 }
 
 func (v *validator) machine(path *tree.Path, m *MachineConfig) {
-	if require(v, path.Key("type"), m.Type, "controlplane or worker") {
+	if v.needs(path.Key("type"), m.Type, "controlplane or worker") {
 		switch m.Type {
 		case "init":
 			v.warn(path.Key("type"), "init is an old spelling", "use controlplane")
@@ -35,8 +35,8 @@ func (v *validator) machine(path *tree.Path, m *MachineConfig) {
 		}
 	}
 
-	require(v, path.Key("token"), m.Token, "take it from the secrets the cluster was generated with (gen secrets)")
-	v.authority(path.Key("ca"), m.CA, v.config.IsControlPlane())
+	v.needs(path.Key("token"), m.Token, "take it from the secrets the cluster was generated with (gen secrets)")
+	v.machineAuthority(path.Key("ca"), m.CA)
 	v.acceptedCAs(path.Key("acceptedCAs"), m.AcceptedCAs)
 	each(v, path.Key("certSANs"), m.CertSANs, subjectName)
 
@@ -60,7 +60,7 @@ func (v *validator) machine(path *tree.Path, m *MachineConfig) {
 
 func (v *validator) acceptedCAs(path *tree.Path, list []*Certificate) {
 	for i, ca := range list {
-		certificate(v, path.Index(i).Key("crt"), ca.Crt)
+		found(v.fail, path.Index(i).Key("crt"), certificateProblem(ca.Crt))
 	}
 }
 
@@ -157,19 +157,25 @@ func (v *validator) registryTLS(path *tree.Path, tls *RegistryTLSConfig) {
 		return
 	}
 
+	// One registry that cannot be asked is no reason to refuse the rest.
 	if len(tls.CA) > 0 {
-		certificate(v, path.Key("ca"), tls.CA)
+		found(v.note, path.Key("ca"), certificateProblem(tls.CA))
 	}
 
 	if id := tls.ClientIdentity; id != nil {
-		certificate(v, path.Key("clientIdentity").Key("crt"), id.Crt)
-		privateKey(v, path.Key("clientIdentity").Key("key"), id.Key)
+		found(v.note, path.Key("clientIdentity").Key("crt"), certificateProblem(id.Crt))
+		found(v.note, path.Key("clientIdentity").Key("key"), keyProblem(id.Key))
 	}
 }
 
 func (v *validator) encryption(path *tree.Path, e *SystemDiskEncryptionConfig) {
 	if e == nil {
 		return
+	}
+
+	// diskd makes no volume at all rather than an open one.
+	if v.mode != Container && (e.State != nil || e.Ephemeral != nil) {
+		v.fail(path, "encrypted volumes are not supported yet", "remove it")
 	}
 
 	v.partitionEncryption(path.Key("state"), e.State)
@@ -181,7 +187,7 @@ func (v *validator) partitionEncryption(path *tree.Path, e *EncryptionConfig) {
 		return
 	}
 
-	if require(v, path.Key("provider"), e.Provider, "luks2") && e.Provider != "luks2" {
+	if e.Provider != "" && e.Provider != "luks2" {
 		v.fail(path.Key("provider"), fmt.Sprintf("%q is not known", e.Provider), "it is luks2")
 	}
 
@@ -219,8 +225,10 @@ func (v *validator) partitionEncryption(path *tree.Path, e *EncryptionConfig) {
 
 func (v *validator) features(path *tree.Path, f *FeaturesConfig) {
 	if f == nil {
-		return
+		f = &FeaturesConfig{}
 	}
+
+	v.hostDNS(path.Key("hostDNS"), f.HostDNS)
 
 	if f.KubePrism != nil {
 		within(v, path.Key("kubePrism").Key("port"), f.KubePrism.Port, 1, 65535)
@@ -238,9 +246,22 @@ func (v *validator) features(path *tree.Path, f *FeaturesConfig) {
 			}
 		}
 	}
+}
 
-	if dns := f.HostDNS; dns != nil && !Bool(dns.Enabled, false) && Bool(dns.ForwardKubeDNSToHost, false) {
-		v.fail(path.Key("hostDNS").Key("forwardKubeDNSToHost"), "needs hostDNS", "set enabled: true beside it")
+func (v *validator) hostDNS(path *tree.Path, dns *HostDNSConfig) {
+	if dns == nil {
+		dns = &HostDNSConfig{}
+	}
+
+	enabled, forwards := Bool(dns.Enabled, false), Bool(dns.ForwardKubeDNSToHost, false)
+
+	switch {
+	case v.mode == Container && !enabled:
+		v.fail(path.Key("enabled"), "missing", "a container resolves names through hostDNS: set enabled and forwardKubeDNSToHost to true")
+	case v.mode == Container && !forwards:
+		v.fail(path.Key("forwardKubeDNSToHost"), "missing", "a container's pods resolve names through hostDNS: set it to true")
+	case forwards && !enabled:
+		v.fail(path.Key("forwardKubeDNSToHost"), "needs hostDNS", "set enabled: true beside it")
 	}
 }
 

@@ -52,10 +52,15 @@ func (v *validator) device(path *tree.Path, d *Device) {
 		v.fail(path.Key("deviceSelector"), "empty", "it would select every link")
 	}
 
+	if d.DeviceSelector != nil {
+		v.selector(path.Key("deviceSelector"), d.DeviceSelector)
+	}
+
 	each(v, path.Key("addresses"), d.Addresses, address)
+	each(v, path.Key("addresses"), d.Addresses, own)
 	unique(v, path.Key("addresses"), d.Addresses, "", "address", func(s string) string { return s })
 	v.routes(path.Key("routes"), d.Routes)
-	within(v, path.Key("mtu"), d.MTU, 68, 65536)
+	v.mtu(path, d.MTU, d.Addresses)
 	v.vip(path.Key("vip"), d.VIP)
 	v.oneMaster(path, d)
 	v.bond(path.Key("bond"), d.Bond)
@@ -96,22 +101,10 @@ func (v *validator) vlan(path *tree.Path, vlan *Vlan) {
 	}
 
 	each(v, path.Key("addresses"), vlan.Addresses, address)
+	each(v, path.Key("addresses"), vlan.Addresses, own)
 	v.routes(path.Key("routes"), vlan.Routes)
-	within(v, path.Key("mtu"), vlan.MTU, 68, 65536)
+	v.mtu(path, int(vlan.MTU), vlan.Addresses)
 	v.vip(path.Key("vip"), vlan.VIP)
-}
-
-func (v *validator) routes(path *tree.Path, routes []*Route) {
-	for i, route := range routes {
-		at := path.Index(i)
-		optional(v, at.Key("network"), route.Network, prefix)
-		optional(v, at.Key("gateway"), route.Gateway, ip)
-		optional(v, at.Key("source"), route.Source, ip)
-
-		if route.Network == "" && route.Gateway == "" {
-			v.fail(at, "neither network nor gateway", "name a network, a gateway or both")
-		}
-	}
 }
 
 func (v *validator) vip(path *tree.Path, vip *DeviceVIPConfig) {
@@ -125,6 +118,7 @@ func (v *validator) vip(path *tree.Path, vip *DeviceVIPConfig) {
 
 	if require(v, path.Key("ip"), vip.IP, "") {
 		ip(v, path.Key("ip"), vip.IP)
+		own(v, path.Key("ip"), vip.IP)
 	}
 }
 
@@ -139,6 +133,10 @@ func (v *validator) bond(path *tree.Path, b *Bond) {
 
 	if len(b.Interfaces) > 0 && len(b.DeviceSelectors) > 0 {
 		v.fail(path.Key("deviceSelectors"), "both interfaces and deviceSelectors", "keep one of them")
+	}
+
+	for i, s := range b.DeviceSelectors {
+		v.selector(path.Key("deviceSelectors").Index(i), s)
 	}
 
 	each(v, path.Key("interfaces"), b.Interfaces, linkName)

@@ -678,7 +678,7 @@ func TestGenerateConfiguration(t *testing.T) {
 		t.Errorf("made:\n%s", made.Bytes())
 	}
 
-	if _, err := made.Validate(config.Metal); err != nil {
+	if _, err := made.Validate(config.Metal, config.New); err != nil {
 		t.Error(err)
 	}
 }

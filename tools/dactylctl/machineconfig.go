@@ -83,14 +83,17 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return oneByOne(file, err)
 			}
-			warnings, err := loaded.Validate(m)
-			for _, w := range warnings {
+			findings, err := loaded.Validate(m, config.New)
+			for _, w := range findings.Warnings {
 				fmt.Fprintln(a.err, "warning:", w)
+			}
+			for _, n := range findings.Notes {
+				fmt.Fprintln(a.err, "note:", n)
 			}
 			if err != nil {
 				return oneByOne(file, err)
 			}
-			if strict && len(warnings) > 0 {
+			if warnings := findings.Warnings; strict && len(warnings) > 0 {
 				return fmt.Errorf("%s: %d warnings, and --strict takes them for errors", file, len(warnings))
 			}
 			fmt.Fprintf(a.out, "%s is valid for %s mode\n", file, strings.ToLower(mode))
@@ -100,7 +103,7 @@ func (a *app) validateCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the machine configuration (-: standard input)")
 	cmd.Flags().StringVarP(&mode, "mode", "m", "", "where the machine runs: metal, cloud or container")
-	cmd.Flags().BoolVar(&strict, "strict", false, "take warnings for errors")
+	cmd.Flags().BoolVar(&strict, "strict", false, "take warnings for errors, not notes")
 
 	return cmd
 }

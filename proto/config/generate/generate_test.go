@@ -30,8 +30,8 @@ func TestConfigValidates(t *testing.T) {
 			}
 
 			for _, mode := range []config.Mode{config.Metal, config.Container, config.Cloud} {
-				if warnings, err := c.Validate(mode); err != nil || len(warnings) > 0 {
-					t.Errorf("%s, mode %s: warnings %q, error %v", name, mode, warnings, err)
+				if found, err := c.Validate(mode, config.New); err != nil || len(found.All()) > 0 {
+					t.Errorf("%s, mode %s: found.All() %q, error %v", name, mode, found.All(), err)
 				}
 			}
 

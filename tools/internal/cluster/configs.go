@@ -164,7 +164,7 @@ func (m *Machine) config(spec *Spec, out *generate.Output) ([]byte, error) {
 		mode = config.Metal
 	}
 
-	_, err = parsed.Validate(mode)
+	_, err = parsed.Validate(mode, config.New)
 
 	return data, err
 }

@@ -85,9 +85,12 @@ func (a *Active) consider(request Request, result *Result) (*config.Config, erro
 		return nil, errors.New("no v1alpha1 document (hint: send the whole configuration, patches are applied by the client)")
 	}
 
-	if result.Warnings, err = next.Validate(a.Mode); err != nil {
+	findings, err := next.Validate(a.Mode, config.New)
+	if err != nil {
 		return nil, err
 	}
+
+	result.Warnings = findings.All()
 
 	before, err := config.Parse(a.currentBytes())
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dactyl-os/dactyl/proto/config/selector"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
@@ -156,6 +157,13 @@ func homeOf(v volume.Volume, in Input, system *disk.Disk, systemErr error) (*dis
 	}
 }
 
+func selectable(d disk.Disk, system bool) selector.Disk {
+	return selector.Disk{
+		Path: d.Path, Model: d.Model, Serial: d.Serial, Modalias: d.Modalias, WWID: d.WWID, BusPath: d.BusPath, SubSystem: d.SubSystem, Transport: d.Transport,
+		Size: d.Size, IOSize: d.IOSize, Sector: d.Sector, ReadOnly: d.ReadOnly, CDROM: d.CDROM, Rotational: d.Rotational, System: system,
+	}
+}
+
 // selected prefers the disk that has the volume already: a selector that is changed moves nothing.
 func selected(v volume.Volume, in Input, system *disk.Disk) (*disk.Disk, error) {
 	var first *disk.Disk
@@ -164,7 +172,7 @@ func selected(v volume.Volume, in Input, system *disk.Disk) (*disk.Disk, error) 
 		d := &in.Disks[i]
 		isSystem := system != nil && d.Path == system.Path
 
-		match, err := v.Selector.Match(*d, isSystem)
+		match, err := v.Selector.Match(selectable(*d, isSystem))
 		if err != nil {
 			return nil, err
 		}

@@ -7,8 +7,7 @@ import (
 	"path"
 
 	"github.com/dactyl-os/dactyl/proto/config"
-
-	"github.com/dactyl-os/dactyl/services/diskd/internal/selector"
+	"github.com/dactyl-os/dactyl/proto/config/selector"
 )
 
 // Names of the system's volumes, which are their partitions' labels too.

@@ -9,8 +9,17 @@ import (
 	"strings"
 
 	"github.com/dactyl-os/dactyl/proto/bytesize"
-	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
 )
+
+// Disk is what an expression may ask about; sizes are in bytes.
+type Disk struct {
+	Path, Model, Serial, Modalias, WWID, BusPath, SubSystem, Transport string
+
+	Size, IOSize, Sector        uint64
+	ReadOnly, CDROM, Rotational bool
+	// System says whether it is the system disk.
+	System bool
+}
 
 // Selector is a parsed expression.
 type Selector struct {
@@ -42,58 +51,53 @@ func Parse(text string) (*Selector, error) {
 	s := &Selector{root: root, text: text}
 
 	// Types are checked once here, so that a wrong expression is told when it is read and not when a disk appears.
-	if _, err := s.Match(disk.Disk{}, false); err != nil {
+	if _, err := s.Match(Disk{}); err != nil {
 		return nil, err
 	}
 
 	return s, nil
 }
 
-// Match tells whether a disk is selected; system says whether it is the system disk.
-func (s *Selector) Match(d disk.Disk, system bool) (bool, error) {
-	value, err := s.root(scope{d, system})
+// Match tells whether a disk is selected.
+func (s *Selector) Match(d Disk) (bool, error) {
+	value, err := s.root(d)
 	if err != nil {
 		return false, fmt.Errorf("disk selector %q: %w", s.text, err)
 	}
 
 	selected, ok := value.(bool)
 	if !ok {
-		return false, fmt.Errorf("disk selector %q: is a %s, not a condition", s.text, kind(value))
+		return false, fmt.Errorf("disk selector %q: column 1: it is a %s, not a condition", s.text, kind(value))
 	}
 
 	return selected, nil
 }
 
-type scope struct {
-	disk   disk.Disk
-	system bool
-}
-
 // node evaluates to a string, a uint64 or a bool.
-type node func(scope) (any, error)
+type node func(Disk) (any, error)
 
 // variable gives the accessor of a name.
 func variable(name string) (node, error) {
-	get := map[string]func(scope) any{
-		"system_disk":      func(s scope) any { return s.system },
-		"disk.size":        func(s scope) any { return s.disk.Size },
-		"disk.io_size":     func(s scope) any { return s.disk.IOSize },
-		"disk.sector_size": func(s scope) any { return s.disk.Sector },
-		"disk.readonly":    func(s scope) any { return s.disk.ReadOnly },
-		"disk.cdrom":       func(s scope) any { return s.disk.CDROM },
-		"disk.rotational":  func(s scope) any { return s.disk.Rotational },
-		"disk.model":       func(s scope) any { return s.disk.Model },
-		"disk.serial":      func(s scope) any { return s.disk.Serial },
-		"disk.modalias":    func(s scope) any { return s.disk.Modalias },
-		"disk.wwid":        func(s scope) any { return s.disk.WWID },
-		"disk.bus_path":    func(s scope) any { return s.disk.BusPath },
-		"disk.sub_system":  func(s scope) any { return s.disk.SubSystem },
-		"disk.transport":   func(s scope) any { return s.disk.Transport },
-		"disk.dev_path":    func(s scope) any { return s.disk.Path },
+	get := map[string]func(Disk) any{
+		"system_disk":      func(d Disk) any { return d.System },
+		"disk.size":        func(d Disk) any { return d.Size },
+		"disk.io_size":     func(d Disk) any { return d.IOSize },
+		"disk.sector_size": func(d Disk) any { return d.Sector },
+		"disk.readonly":    func(d Disk) any { return d.ReadOnly },
+		"disk.cdrom":       func(d Disk) any { return d.CDROM },
+		"disk.rotational":  func(d Disk) any { return d.Rotational },
+		"disk.model":       func(d Disk) any { return d.Model },
+		"disk.serial":      func(d Disk) any { return d.Serial },
+		"disk.modalias":    func(d Disk) any { return d.Modalias },
+		"disk.wwid":        func(d Disk) any { return d.WWID },
+		"disk.bus_path":    func(d Disk) any { return d.BusPath },
+		"disk.sub_system":  func(d Disk) any { return d.SubSystem },
+		"disk.transport":   func(d Disk) any { return d.Transport },
+		"disk.dev_path":    func(d Disk) any { return d.Path },
 	}[name]
 
 	if get != nil {
-		return func(s scope) (any, error) { return get(s), nil }, nil
+		return func(d Disk) (any, error) { return get(d), nil }, nil
 	}
 
 	if size, known := bytesize.Unit(name); known {
@@ -103,7 +107,7 @@ func variable(name string) (node, error) {
 	return nil, fmt.Errorf("unknown name %q", name)
 }
 
-func constant(v any) node { return func(scope) (any, error) { return v, nil } }
+func constant(v any) node { return func(Disk) (any, error) { return v, nil } }
 
 func kind(v any) string {
 	switch v.(type) {
@@ -116,17 +120,22 @@ func kind(v any) string {
 	}
 }
 
-// binary evaluates both sides, so that types are checked whatever the values are.
-func binary(op string, left, right node) node {
-	return func(s scope) (any, error) {
-		a, errA := left(s)
-		b, errB := right(s)
+// binary evaluates both sides, so that types are checked whatever the values are. It stands at a column.
+func binary(op string, at int, left, right node) node {
+	return func(d Disk) (any, error) {
+		a, errA := left(d)
+		b, errB := right(d)
 
 		if err := errors.Join(errA, errB); err != nil {
 			return nil, err
 		}
 
-		return apply(op, a, b)
+		value, err := apply(op, a, b)
+		if err != nil {
+			err = fmt.Errorf("column %d: %w", at, err)
+		}
+
+		return value, err
 	}
 }
 

@@ -4,12 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dactyl-os/dactyl/services/diskd/internal/disk"
-	"github.com/dactyl-os/dactyl/services/diskd/internal/selector"
+	"github.com/dactyl-os/dactyl/proto/config/selector"
 )
 
 func TestMatch(t *testing.T) {
-	d := disk.Disk{Name: "nvme0n1", Path: "/dev/nvme0n1", Size: 100 << 30, Transport: "nvme", Model: "Fast 9000", Rotational: false}
+	d := selector.Disk{System: true, Path: "/dev/nvme0n1", Size: 100 << 30, Transport: "nvme", Model: "Fast 9000", Rotational: false}
 
 	for text, want := range map[string]bool{
 		`disk.transport == "nvme"`:                                    true,
@@ -30,7 +29,7 @@ func TestMatch(t *testing.T) {
 			continue
 		}
 
-		if got, err := s.Match(d, true); err != nil || got != want {
+		if got, err := s.Match(d); err != nil || got != want {
 			t.Errorf("%s: %v %v, want %v", text, got, err, want)
 		}
 	}
@@ -39,8 +38,8 @@ func TestMatch(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		``:                                  "column 1: a value is missing",
-		`disk.size`:                         "is a number, not a condition",
-		`disk.size > "1"`:                   "a number > a string",
+		`disk.size`:                         "column 1: it is a number, not a condition",
+		`disk.size > "1"`:                   "column 11: a number > a string",
 		`disk.speed > 1`:                    `column 6: unknown name "disk.speed"`,
 		`disk.model.matches("x")`:           "column 12: the method matches is not supported",
 		`size(disk.model) > 1`:              "the function size is not supported",
@@ -48,10 +47,10 @@ func TestErrors(t *testing.T) {
 		`disk.size > 1 ? true : false`:      `column 15: "?" is not supported`,
 		`(system_disk`:                      `column 13: ")" is missing`,
 		`disk.model == "x`:                  "column 15: a string that does not end",
-		`system_disk && disk.size`:          "a condition && a number",
+		`system_disk && disk.size`:          "column 13: a condition && a number",
 		strings.Repeat("!", 99) + "true":    "nested deeper",
 		`disk.size > 99999999999999999999u`: "out of range",
-		`glob("[", disk.model)`:             "syntax error",
+		`glob("[", disk.model)`:             "column 5: syntax error",
 	} {
 		if _, err := selector.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
@@ -68,7 +67,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 
-		if _, err := s.Match(disk.Disk{Size: 7, Model: "x"}, true); err != nil && !strings.Contains(err.Error(), "pattern") {
+		if _, err := s.Match(selector.Disk{Size: 7, Model: "x", System: true}); err != nil && !strings.Contains(err.Error(), "pattern") {
 			t.Errorf("%q is accepted, but: %v", text, err)
 		}
 	})

@@ -116,11 +116,11 @@ func (p *parser) chain(operand func() (node, error), ops ...string) (node, error
 	left, err := operand()
 
 	for err == nil && p.peek().kind == 'o' && slices.Contains(ops, p.peek().text) {
-		op := p.take().text
+		op := p.take()
 
 		var right node
 		if right, err = operand(); err == nil {
-			left = binary(op, left, right)
+			left = binary(op.text, op.at, left, right)
 		}
 	}
 
@@ -149,7 +149,7 @@ func (p *parser) unary() (node, error) {
 			return nil, err
 		}
 
-		return binary("==", constant(false), inner), nil
+		return binary("==", t.at, constant(false), inner), nil
 	case t.kind == 'o' && t.text == "(":
 		inner, err := p.or()
 		if err != nil {
@@ -217,7 +217,7 @@ func (p *parser) methods(value node) (node, error) {
 			return nil, err
 		}
 
-		value = binary(method.text, value, argument)
+		value = binary(method.text, method.at, value, argument)
 
 		if err := p.expect(")"); err != nil {
 			return nil, err
@@ -228,7 +228,7 @@ func (p *parser) methods(value node) (node, error) {
 }
 
 func (p *parser) glob() (node, error) {
-	p.take()
+	at := p.take().at
 
 	pattern, err := p.or()
 	if err != nil {
@@ -244,5 +244,5 @@ func (p *parser) glob() (node, error) {
 		return nil, err
 	}
 
-	return binary("glob", pattern, value), p.expect(")")
+	return binary("glob", at, pattern, value), p.expect(")")
 }
