@@ -11913,7 +11913,7 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\tImagePull\x12,\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x10.common.MetadataR\bmetadata\"C\n" +
 	"\x11ImagePullResponse\x12.\n" +
-	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xec,\n" +
+	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xda,\n" +
 	"\x0eMachineService\x12\x81\x01\n" +
 	"\x12ApplyConfiguration\x12\".machine.ApplyConfigurationRequest\x1a#.machine.ApplyConfigurationResponse\"\"\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\xa8\xb5\x18\x80\x80\x80\x02\x12Y\n" +
 	"\tBootstrap\x12\x19.machine.BootstrapRequest\x1a\x1a.machine.BootstrapResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12z\n" +
@@ -11948,16 +11948,16 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\x06Mounts\x12\x16.google.protobuf.Empty\x1a\x17.machine.MountsResponse\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12\x8a\x01\n" +
 	"\x12NetworkDeviceStats\x12\x16.google.protobuf.Empty\x1a#.machine.NetworkDeviceStatsResponse\"7\x8a\xb5\x18\bnetworkd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12u\n" +
 	"\tProcesses\x12\x16.google.protobuf.Empty\x1a\x1a.machine.ProcessesResponse\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12F\n" +
-	"\x04Read\x12\x14.machine.ReadRequest\x1a\f.common.Data\"\x18\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x90\x02\x010\x01\x12r\n" +
-	"\x06Reboot\x12\x16.machine.RebootRequest\x1a\x17.machine.RebootResponse\"7\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\xa2\xb5\x18\aconfigd\xa2\xb5\x18\x05diskd\x12a\n" +
+	"\x04Read\x12\x14.machine.ReadRequest\x1a\f.common.Data\"\x18\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x90\x02\x010\x01\x12i\n" +
+	"\x06Reboot\x12\x16.machine.RebootRequest\x1a\x17.machine.RebootResponse\".\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\xa2\xb5\x18\aconfigd\x12a\n" +
 	"\aRestart\x12\x17.machine.RestartRequest\x1a\x18.machine.RestartResponse\"#\x8a\xb5\x18\x04podd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x12V\n" +
 	"\bRollback\x12\x18.machine.RollbackRequest\x1a\x19.machine.RollbackResponse\"\x15\x8a\xb5\x18\x05diskd\x92\xb5\x18\bos:admin\x12Q\n" +
 	"\x05Reset\x12\x15.machine.ResetRequest\x1a\x16.machine.ResetResponse\"\x19\x8a\xb5\x18\x05diskd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\x12x\n" +
 	"\vServiceList\x12\x16.google.protobuf.Empty\x1a\x1c.machine.ServiceListResponse\"3\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12v\n" +
 	"\x0eServiceRestart\x12\x1e.machine.ServiceRestartRequest\x1a\x1f.machine.ServiceRestartResponse\"#\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x12s\n" +
 	"\fServiceStart\x12\x1c.machine.ServiceStartRequest\x1a\x1d.machine.ServiceStartResponse\"&\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x02\x12p\n" +
-	"\vServiceStop\x12\x1b.machine.ServiceStopRequest\x1a\x1c.machine.ServiceStopResponse\"&\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x02\x12m\n" +
-	"\bShutdown\x12\x18.machine.ShutdownRequest\x1a\x19.machine.ShutdownResponse\",\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\xa2\xb5\x18\x05diskd\x12k\n" +
+	"\vServiceStop\x12\x1b.machine.ServiceStopRequest\x1a\x1c.machine.ServiceStopResponse\"&\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x02\x12d\n" +
+	"\bShutdown\x12\x18.machine.ShutdownRequest\x1a\x19.machine.ShutdownResponse\"#\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x12k\n" +
 	"\x05Stats\x12\x15.machine.StatsRequest\x1a\x16.machine.StatsResponse\"3\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12w\n" +
 	"\n" +
 	"SystemStat\x12\x16.google.protobuf.Empty\x1a\x1b.machine.SystemStatResponse\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12W\n" +

@@ -217,7 +217,7 @@ func TestMetaOfConfigd(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if released, down := <-calls, <-calls; released != "release" || down != "shutdown" {
+	if released, down := <-calls, <-calls; released != "release" || down != "reset" {
 		t.Errorf("called %s and %s", released, down)
 	}
 

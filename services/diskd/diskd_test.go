@@ -433,20 +433,20 @@ func (b *brother) Release(context.Context, *initv1.ReleaseRequest) (*initv1.Rele
 	return &initv1.ReleaseResponse{}, nil
 }
 
-func (b *brother) Reboot(context.Context, *machine.RebootRequest) (*machine.RebootResponse, error) {
-	b.calls <- "reboot"
+// GoDown tells what was asked for in one word.
+func (b *brother) GoDown(_ context.Context, in *initv1.GoDownRequest) (*initv1.GoDownResponse, error) {
+	word := in.GetSequence()
+	if in.GetReboot() {
+		word += "+reboot"
+	}
 
-	return &machine.RebootResponse{Messages: []*machine.Reboot{{ActorId: "actor"}}}, nil
-}
-
-func (b *brother) Shutdown(context.Context, *machine.ShutdownRequest) (*machine.ShutdownResponse, error) {
-	b.calls <- "shutdown"
+	b.calls <- word
 
 	if b.stays.Load() {
 		return nil, status.Error(codes.FailedPrecondition, "going down already")
 	}
 
-	return &machine.ShutdownResponse{Messages: []*machine.Shutdown{{ActorId: "actor"}}}, nil
+	return &initv1.GoDownResponse{ActorId: "actor"}, nil
 }
 
 func (b *brother) EtcdLeaveCluster(context.Context, *machine.EtcdLeaveClusterRequest) (*machine.EtcdLeaveClusterResponse, error) {
@@ -581,7 +581,7 @@ func TestReset(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		if first, second := <-calls, <-calls; first != "leave" || second != "reboot" {
+		if first, second := <-calls, <-calls; first != "leave" || second != "reset+reboot" {
 			t.Errorf("called %s, %s", first, second)
 		}
 
@@ -633,7 +633,7 @@ func TestReset(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		if call := <-calls; call != "shutdown" {
+		if call := <-calls; call != "reset" {
 			t.Errorf("called %s", call)
 		}
 

@@ -9,9 +9,12 @@ import (
 	"net"
 	"os"
 	"slices"
+	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 	"github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/endpoint"
@@ -23,6 +26,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/watch"
 	"github.com/dactyl-os/dactyl/services/kit/access"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
+	"github.com/dactyl-os/dactyl/services/kit/peer"
 )
 
 // The public endpoint, as init's manifest names it and without init.
@@ -85,10 +89,29 @@ func New(env *daemon.Env) error {
 		defer daemons.Close()
 		defer peers.Close()
 
-		return endpoint.Serve(env.Stopping(), endpoint.NewServer(store, env.Log, calls.Handle), public, calls.StopStreams)
+		return endpoint.Serve(env.Stopping(), endpoint.NewServer(store, env.Log, calls.Handle), public, func() { stopStreams(env, calls) })
 	})
 
 	return nil
+}
+
+// lastWords bounds what the end of streams waits for, which is there at once on a node that is well.
+const lastWords = time.Second
+
+// stopStreams tells callers whether this node goes down or only its gateway.
+func stopStreams(env *daemon.Env, calls *proxy.Proxy) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+
+	doing := ""
+
+	if conn, err := env.Dial("init"); err == nil {
+		// Without an answer it is a restart, as far as anybody knows.
+		answer, _ := initv1.NewInitServiceClient(conn).GoingDown(peer.AsSelf(ctx), &initv1.GoingDownRequest{}, grpc.WaitForReady(false))
+		doing = answer.GetDoing()
+	}
+
+	calls.StopStreams(ctx, doing)
 }
 
 // listen takes the listener that init holds, or makes one when the gateway runs alone.

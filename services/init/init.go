@@ -204,7 +204,7 @@ func powerOnSignal(ctx context.Context, n *node.Node) error {
 	for {
 		select {
 		case s := <-signals:
-			_, _ = n.GoDownFor(reason(s), s == syscall.SIGINT) // a second signal changes nothing
+			_, _ = n.GoDown(node.Power{Reason: reason(s), Reboot: s == syscall.SIGINT}) // a second signal changes nothing
 		case <-ctx.Done():
 			return nil
 		}

@@ -51,14 +51,21 @@ func run(m *testing.M) int {
 	defer destroy()
 	outside.WhenInterrupted(func() { destroy(); removeHome() })
 
-	out := outside.Dactylctl(context.Background(), "cluster", "create", "--name", clusterName, "--cidr", cidr,
-		"--controlplanes", "3", "--workers", "1", "--config-patch", "@"+outside.Repository("deploy", "examples", "guide01.yaml"))
+	out := outside.Dactylctl(context.Background(), createArgs()...)
 	fmt.Println(out)
 	if out.Err != nil {
 		return 1
 	}
 
 	return m.Run()
+}
+
+// createArgs make the cluster, and bring back what of it is off.
+func createArgs() []string {
+	return []string{
+		"cluster", "create", "--name", clusterName, "--cidr", cidr,
+		"--controlplanes", "3", "--workers", "1", "--config-patch", "@" + outside.Repository("deploy", "examples", "guide01.yaml"),
+	}
 }
 
 // ctl runs the client and fails the test when the client fails.

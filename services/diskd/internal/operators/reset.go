@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	"github.com/dactyl-os/dactyl/proto/machine"
 
 	"github.com/dactyl-os/dactyl/services/diskd/internal/block"
@@ -240,21 +241,7 @@ func (m *Machine) goDown(ctx context.Context, reboot bool) (string, error) {
 		return "", err
 	}
 
-	client := machine.NewMachineServiceClient(conn)
+	answer, err := initv1.NewInitServiceClient(conn).GoDown(ctx, &initv1.GoDownRequest{Sequence: "reset", Reboot: reboot})
 
-	if reboot {
-		answer, err := client.Reboot(ctx, &machine.RebootRequest{})
-		if err != nil || len(answer.GetMessages()) == 0 {
-			return "", err
-		}
-
-		return answer.GetMessages()[0].GetActorId(), nil
-	}
-
-	answer, err := client.Shutdown(ctx, &machine.ShutdownRequest{})
-	if err != nil || len(answer.GetMessages()) == 0 {
-		return "", err
-	}
-
-	return answer.GetMessages()[0].GetActorId(), nil
+	return answer.GetActorId(), err
 }

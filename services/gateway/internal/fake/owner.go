@@ -29,6 +29,7 @@ const (
 	FailKey  = "fake-fail"  // end with this gRPC code's name instead of an answer
 	DelayKey = "fake-delay" // answer after this duration
 	StallKey = "fake-stall" // a stream does not end by itself
+	LastKey  = "fake-last"  // a stream has one more message after this duration, and ends as Unavailable
 
 	OwnerKey   = "fake-owner"
 	RolesKey   = "fake-roles"
@@ -112,20 +113,39 @@ func (o *owner) handle(_ any, stream grpc.ServerStream) error {
 		<-stream.Context().Done()
 	}
 
+	if last := md[LastKey]; len(last) > 0 {
+		if err := wait(stream.Context(), last[0]); err != nil {
+			return err
+		}
+
+		if err := stream.SendMsg(raw.FromBytes(answer(name, o.name))); err != nil {
+			return err
+		}
+
+		return status.Error(codes.Unavailable, "the owner has said its last")
+	}
+
 	return nil
+}
+
+func wait(ctx context.Context, text string) error {
+	duration, err := time.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+
+	select {
+	case <-time.After(duration):
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
 }
 
 func (o *owner) behave(ctx context.Context, md metadata.MD) error {
 	if delay := md[DelayKey]; len(delay) > 0 {
-		duration, err := time.ParseDuration(delay[0])
-		if err != nil {
+		if err := wait(ctx, delay[0]); err != nil {
 			return err
-		}
-
-		select {
-		case <-time.After(duration):
-		case <-ctx.Done():
-			return status.FromContextError(ctx.Err()).Err()
 		}
 	}
 

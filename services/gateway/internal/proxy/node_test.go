@@ -31,6 +31,7 @@ type node struct {
 	store   *endpoint.Store
 	owners  map[string]*grpc.Server
 	book    *names.Book
+	calls   *proxy.Proxy
 }
 
 // secret is a type that only os:admin may read; open is one that every role may read; far has no owner on a node.
@@ -77,13 +78,15 @@ func startNode(t testing.TB, address, port string, material *endpoint.Material) 
 		Daemons: daemons, Peers: peers, Forwards: n.store.Forwards, Self: n.book.Self, Name: address,
 	})
 
+	n.calls = calls
+
 	stopping, stopped := make(chan struct{}), make(chan struct{})
 
 	go func() {
 		defer close(stopped)
 
 		log := slog.New(slog.NewTextHandler(t.Output(), nil))
-		_ = endpoint.Serve(stopping, endpoint.NewServer(n.store, log, calls.Handle), listener, calls.StopStreams)
+		_ = endpoint.Serve(stopping, endpoint.NewServer(n.store, log, calls.Handle), listener, func() { calls.StopStreams(t.Context(), "") })
 	}()
 
 	t.Cleanup(func() {

@@ -18,6 +18,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
 	"github.com/dactyl-os/dactyl/services/kit/access"
 	"github.com/dactyl-os/dactyl/services/kit/metrics"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // Request metadata of the contract.
@@ -59,7 +60,7 @@ type Proxy struct {
 
 // New makes a proxy.
 func New(options Options) *Proxy {
-	return &Proxy{Options: options, sessions: sessions{open: map[*session]struct{}{}}}
+	return &Proxy{Options: options, sessions: sessions{open: map[*session]struct{}{}, left: poke.New()}}
 }
 
 // Handle serves one call; it is a grpc.StreamHandler for unknown services.
@@ -203,9 +204,12 @@ func (c *call) holdAnswer(answer *raw.Frame) error {
 	return nil
 }
 
+// here tells whether a target is this node.
+func (c *call) here(target string) bool { return target == "" || c.proxy.Self(target, c.info.Local) }
+
 // target gives the connection to a target, until Done, and the context to call it with; "" is this node.
 func (c *call) target(ctx context.Context, target string, request *raw.Frame) (*upstream.Conn, context.Context, error) {
-	if target == "" || c.proxy.Self(target, c.info.Local) {
+	if c.here(target) {
 		conn, err := c.local(request)
 
 		return conn, metadata.NewOutgoingContext(ctx, c.md), err

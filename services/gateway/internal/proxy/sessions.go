@@ -10,13 +10,17 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/services/gateway/internal/caller"
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // sessions are the open streams: they end when the gateway stops and when their caller is no longer trusted.
 type sessions struct {
 	mu      sync.Mutex
 	open    map[*session]struct{}
-	stopped bool
+	stopped error
+	// endings are the streams that this node ends by itself when it goes down; left is poked when one has ended.
+	endings int
+	left    poke.Chan
 }
 
 type session struct {
@@ -37,8 +41,8 @@ func (s *sessions) enter(parent context.Context, who *caller.AuthInfo) (context.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	if s.stopped {
-		return nil, nil, errStopping
+	if s.stopped != nil {
+		return nil, nil, s.stopped
 	}
 
 	ctx, end := context.WithCancelCause(parent)
@@ -88,13 +92,57 @@ func (p *Proxy) Recheck() {
 	p.sessions.each(func(entry *session) error { return entry.who.Check() })
 }
 
-// StopStreams ends every stream and refuses new ones; unary calls go on.
-func (p *Proxy) StopStreams() {
+// StopStreams ends every stream and refuses new ones; unary calls go on. doing is what the node does, if it goes down: its
+// streams of events have ended then with the last that it says, which reaches their callers until ctx ends.
+func (p *Proxy) StopStreams(ctx context.Context, doing string) {
+	reason := errStopping
+	if doing != "" {
+		reason = status.Errorf(codes.Unavailable, "this node is %s", doing)
+	}
+
 	p.sessions.mu.Lock()
-	p.sessions.stopped = true
+	p.sessions.stopped = reason
 	p.sessions.mu.Unlock()
 
-	p.sessions.each(func(*session) error { return errStopping })
+	if doing != "" {
+		p.sessions.awaitEndings(ctx)
+	}
+
+	p.sessions.each(func(*session) error { return reason })
+}
+
+// ending marks a stream that the node ends by itself, until the function is called.
+func (s *sessions) ending() func() {
+	add := func(n int) {
+		s.mu.Lock()
+		s.endings += n
+		s.mu.Unlock()
+	}
+
+	add(1)
+
+	return func() {
+		add(-1)
+		s.left.Poke()
+	}
+}
+
+func (s *sessions) awaitEndings(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		endings := s.endings
+		s.mu.Unlock()
+
+		if endings == 0 {
+			return
+		}
+
+		select {
+		case <-s.left:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *sessions) each(verdict func(*session) error) {

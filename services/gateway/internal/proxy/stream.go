@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/wire"
@@ -61,6 +62,10 @@ func (c *call) relay(
 	}
 
 	defer conn.Done()
+
+	if c.plan.Method.Name == machine.MachineService_Events_FullMethodName && c.here(target) {
+		defer c.proxy.sessions.ending()()
+	}
 
 	desc := &grpc.StreamDesc{StreamName: c.plan.Method.Short, ServerStreams: true}
 

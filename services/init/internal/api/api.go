@@ -162,7 +162,7 @@ func (s *Server) request(id, verb string, change supervise.Request) (string, err
 
 // Reboot stops everything and starts the node again.
 func (s *Server) Reboot(ctx context.Context, _ *machine.RebootRequest) (*machine.RebootResponse, error) {
-	actor, err := s.goDown(ctx, true)
+	actor, err := goDown(ctx, s.node, node.Power{Reboot: true})
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (s *Server) Reboot(ctx context.Context, _ *machine.RebootRequest) (*machine
 
 // Shutdown stops everything and powers the node off.
 func (s *Server) Shutdown(ctx context.Context, _ *machine.ShutdownRequest) (*machine.ShutdownResponse, error) {
-	actor, err := s.goDown(ctx, false)
+	actor, err := goDown(ctx, s.node, node.Power{})
 	if err != nil {
 		return nil, err
 	}
@@ -180,14 +180,19 @@ func (s *Server) Shutdown(ctx context.Context, _ *machine.ShutdownRequest) (*mac
 	return &machine.ShutdownResponse{Messages: []*machine.Shutdown{{ActorId: actor}}}, nil
 }
 
-func (s *Server) goDown(ctx context.Context, reboot bool) (string, error) {
-	reason := "asked for through the API"
+// goDown takes the node down on behalf of whoever calls.
+func goDown(ctx context.Context, n *node.Node, power node.Power) (string, error) {
+	power.Reason = "asked for through the API"
 	if caller, known := peer.FromContext(ctx); known && caller.Daemon() && caller.Name != peer.Gateway {
-		reason = "asked for by " + caller.Name
+		power.Reason = "asked for by " + caller.Name
 	}
 
-	actor, err := s.node.GoDownFor(reason, reboot)
-	if err != nil {
+	actor, err := n.GoDown(power)
+
+	switch {
+	case errors.Is(err, node.ErrUnknownSequence):
+		return "", status.Error(codes.InvalidArgument, err.Error())
+	case err != nil:
 		return "", status.Error(codes.FailedPrecondition, err.Error())
 	}
 

@@ -40,6 +40,26 @@ func (l *Local) Publish(_ context.Context, in *initv1.PublishRequest) (*initv1.P
 	return &initv1.PublishResponse{}, nil
 }
 
+// GoDown takes the node down.
+func (l *Local) GoDown(ctx context.Context, in *initv1.GoDownRequest) (*initv1.GoDownResponse, error) {
+	actor, err := goDown(ctx, l.node, node.Power{Sequence: in.GetSequence(), Reboot: in.GetReboot()})
+	if err != nil {
+		return nil, err
+	}
+
+	return &initv1.GoDownResponse{ActorId: actor}, nil
+}
+
+// GoingDown tells whether the node is on its way down.
+func (l *Local) GoingDown(context.Context, *initv1.GoingDownRequest) (*initv1.GoingDownResponse, error) {
+	answer := &initv1.GoingDownResponse{}
+	if power := l.node.Asked(); power != nil {
+		answer.Doing = power.Doing()
+	}
+
+	return answer, nil
+}
+
 // Release lets go of /var once the node is going down.
 func (l *Local) Release(context.Context, *initv1.ReleaseRequest) (*initv1.ReleaseResponse, error) {
 	if l.node.Asked() == nil {

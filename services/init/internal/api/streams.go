@@ -18,6 +18,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/init/internal/eventlog"
 	"github.com/dactyl-os/dactyl/services/init/internal/logring"
+	"github.com/dactyl-os/dactyl/services/kit/peer"
 )
 
 // previousSuffix asks for the log of the boot before.
@@ -28,6 +29,8 @@ func (s *Server) Events(in *machine.EventsRequest, stream grpc.ServerStreamingSe
 	query := eventlog.Query{
 		Tail: int(in.GetTailEvents()), TailID: in.GetTailId(), Actor: in.GetWithActorId(),
 		Since: time.Duration(in.GetTailSeconds()) * time.Second,
+		// Whoever follows them from outside hears of the way down before the gateway is stopped for it.
+		UntilSealed: fromOutside(stream.Context()),
 	}
 
 	// The header tells the client that it misses nothing from here on.
@@ -35,9 +38,20 @@ func (s *Server) Events(in *machine.EventsRequest, stream grpc.ServerStreamingSe
 		return err
 	}
 
-	return s.end(stream.Context(), s.node.Events.Read(stream.Context(), query, func(e eventlog.Event) error {
+	err := s.node.Events.Read(stream.Context(), query, func(e eventlog.Event) error {
 		return stream.Send(&machine.Event{Data: e.Data, Id: e.ID, ActorId: e.Actor})
-	}))
+	})
+	if errors.Is(err, eventlog.ErrSealed) {
+		return status.Errorf(codes.Unavailable, "this node is %s", s.node.Asked().Doing())
+	}
+
+	return s.end(stream.Context(), err)
+}
+
+func fromOutside(ctx context.Context) bool {
+	caller, known := peer.FromContext(ctx)
+
+	return known && caller.Name == peer.Gateway
 }
 
 // end turns the end of a stream into a status.

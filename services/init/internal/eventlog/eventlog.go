@@ -3,6 +3,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,6 +11,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
 
 // TypePrefix is the type URL's beginning that v1.8 clients look for.
@@ -33,11 +36,15 @@ type Log struct {
 	mu      sync.Mutex
 	next    uint64
 	limit   int
+	// sealed: reads that wait for it end; readers is how many do. left is poked when one has ended.
+	sealed  bool
+	readers int
+	left    poke.Chan
 }
 
 // New makes a log that keeps the last limit events.
 func New(limit int) *Log {
-	return &Log{changed: make(chan struct{}), limit: limit}
+	return &Log{changed: make(chan struct{}), limit: limit, left: poke.New()}
 }
 
 // Publish appends an event with a payload of the public API.
@@ -65,8 +72,54 @@ func (l *Log) append(now time.Time, actor string, data *anypb.Any) {
 	l.ring = append(l.ring, Event{Time: now, Data: data, ID: id, Actor: actor, seq: l.next})
 	l.next++
 
+	l.wake()
+}
+
+func (l *Log) wake() {
 	close(l.changed)
 	l.changed = make(chan struct{})
+}
+
+// ErrSealed ends a read that asked for it, after all that happened before.
+var ErrSealed = errors.New("no more events")
+
+// Seal ends the reads that asked for it, each once it has had everything so far, waits for them until ctx ends, and gives
+// the number of those that have not ended.
+func (l *Log) Seal(ctx context.Context) int {
+	l.mu.Lock()
+	l.sealed = true
+	l.wake()
+	l.mu.Unlock()
+
+	for {
+		l.mu.Lock()
+		readers := l.readers
+		l.mu.Unlock()
+
+		if readers == 0 {
+			return 0
+		}
+
+		select {
+		case <-l.left:
+		case <-ctx.Done():
+			return readers
+		}
+	}
+}
+
+func (l *Log) enter() {
+	l.mu.Lock()
+	l.readers++
+	l.mu.Unlock()
+}
+
+func (l *Log) leave() {
+	l.mu.Lock()
+	l.readers--
+	l.mu.Unlock()
+
+	l.left.Poke()
 }
 
 // Query says where a reader begins and what it sees. Without any tail it sees only what happens from now on.
@@ -79,14 +132,21 @@ type Query struct {
 	Tail int
 	// Since begins that long ago.
 	Since time.Duration
+	// UntilSealed ends the read when the log is sealed.
+	UntilSealed bool
 }
 
 // Read calls visit with each event until ctx ends or visit fails.
 func (l *Log) Read(ctx context.Context, q Query, visit func(Event) error) error {
+	if q.UntilSealed {
+		l.enter()
+		defer l.leave()
+	}
+
 	from := l.begin(q)
 
 	for {
-		events, changed := l.after(from)
+		events, changed, sealed := l.after(from)
 		for _, e := range events {
 			from = e.seq + 1
 
@@ -101,6 +161,10 @@ func (l *Log) Read(ctx context.Context, q Query, visit func(Event) error) error 
 
 		if len(events) > 0 {
 			continue
+		}
+
+		if sealed && q.UntilSealed {
+			return ErrSealed
 		}
 
 		select {
@@ -153,8 +217,8 @@ func (l *Log) begin(q Query) uint64 {
 	return l.ring[at].seq
 }
 
-// after gives events from a sequence number on, a few at a time, and the channel that closes at the next one.
-func (l *Log) after(seq uint64) ([]Event, <-chan struct{}) {
+// after gives events from a sequence number on, a few at a time, the channel that closes at the next one, and whether the log is sealed.
+func (l *Log) after(seq uint64) ([]Event, <-chan struct{}, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
@@ -166,5 +230,5 @@ func (l *Log) after(seq uint64) ([]Event, <-chan struct{}) {
 		return 1
 	})
 
-	return slices.Clone(l.ring[at:min(len(l.ring), at+64)]), l.changed
+	return slices.Clone(l.ring[at:min(len(l.ring), at+64)]), l.changed, l.sealed
 }

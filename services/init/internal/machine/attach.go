@@ -75,7 +75,7 @@ func (a *attached) openLogs(env *daemon.Env) {
 }
 
 func (a *attached) pressed() {
-	_, _ = a.node.GoDownFor("power button", false) // a second press changes nothing
+	_, _ = a.node.GoDown(node.Power{Reason: "power button"}) // a second press changes nothing
 }
 
 // mounted moves what is to last onto the disks when they come.

@@ -37,6 +37,8 @@ type Node struct {
 	power                    chan Power
 	// goingDown is closed when the way down begins.
 	goingDown chan struct{}
+	// staged is closed when the stage of the way down is published.
+	staged chan struct{}
 	// stopLimit bounds the services' way down.
 	stopLimit time.Duration
 
@@ -53,7 +55,8 @@ type Node struct {
 func New(log *slog.Logger, runner supervise.Runner, manifests []manifest.Manifest) *Node {
 	n := &Node{
 		Events: eventlog.New(1024), log: log, started: time.Now(),
-		changed: poke.New(), served: poke.New(), defined: poke.New(), power: make(chan Power, 1), goingDown: make(chan struct{}), stopLimit: stopLimit,
+		changed: poke.New(), served: poke.New(), defined: poke.New(), power: make(chan Power, 1), goingDown: make(chan struct{}),
+		staged: make(chan struct{}), stopLimit: stopLimit,
 	}
 	core := supervise.New(supervise.DefaultPolicy(), manifests, n.started, n.told)
 	n.loop = supervise.NewLoop(core, runner)
@@ -77,7 +80,7 @@ func (n *Node) Run(ctx context.Context) error {
 		case power := <-n.power:
 			asked = &power
 
-			n.goDown(power)
+			n.goDown(ctx, power)
 			cancel()
 		case err := <-ended:
 			if err != nil {
@@ -85,7 +88,7 @@ func (n *Node) Run(ctx context.Context) error {
 			}
 
 			if asked != nil {
-				n.publish(asked.Actor, &machine.RestartEvent{Cmd: asked.command()})
+				n.gone(asked)
 
 				return asked
 			}

@@ -39,11 +39,23 @@ func (n *Node) PublishStatus(ctx context.Context, local state.State, release fun
 		}
 
 		release()
+		n.stageShown(last)
 
 		select {
 		case <-n.changed:
 		case <-ctx.Done():
 			return nil
+		}
+	}
+}
+
+// stageShown tells the way down that everybody can see it.
+func (n *Node) stageShown(spec runtime.MachineStatusSpec) {
+	select {
+	case <-n.staged:
+	default:
+		if down := n.Asked(); down != nil && spec.Stage == sequences[down.Sequence].stage {
+			close(n.staged)
 		}
 	}
 }
@@ -154,10 +166,8 @@ func (n *Node) machineStatus(services []supervise.Status) runtime.MachineStatusS
 	spec := runtime.MachineStatusSpec{Status: runtime.MachineStatusStatus{Ready: len(unmet) == 0, UnmetConditions: unmet}}
 
 	switch {
-	case n.down != nil && n.down.Reboot:
-		spec.Stage = enums.MachineStageRebooting
 	case n.down != nil:
-		spec.Stage = enums.MachineStageShuttingDown
+		spec.Stage = sequences[n.down.Sequence].stage
 	case n.known && !n.configured:
 		spec.Stage = enums.MachineStageMaintenance
 	case n.known && (n.settled || spec.Status.Ready):

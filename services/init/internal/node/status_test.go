@@ -54,8 +54,10 @@ func TestStages(t *testing.T) {
 		{name: "configd says nothing any more", with: failing, stage: enums.MachineStageRunning, reason: "Failed: cannot read it", change: n.doubt},
 		{name: "one restarts", with: down, stage: enums.MachineStageRunning, reason: "Waiting: Waiting for b"},
 		{name: "one is sick", with: sick, stage: enums.MachineStageRunning, reason: "Running"},
-		{name: "shutdown", with: up, stage: enums.MachineStageShuttingDown, change: func() { n.down = &Power{} }},
-		{name: "reboot", with: up, stage: enums.MachineStageRebooting, change: func() { n.down = &Power{Reboot: true} }},
+		{name: "shutdown", with: up, stage: enums.MachineStageShuttingDown, change: func() { n.down = &Power{Sequence: Shutdown} }},
+		{name: "reboot", with: up, stage: enums.MachineStageRebooting, change: func() { n.down = &Power{Sequence: Reboot} }},
+		{name: "reset", with: up, stage: enums.MachineStageResetting, change: func() { n.down = &Power{Sequence: Reset} }},
+		{name: "upgrade", with: up, stage: enums.MachineStageUpgrading, change: func() { n.down = &Power{Sequence: Upgrade} }},
 	} {
 		if step.change != nil {
 			step.change()
@@ -75,12 +77,12 @@ func TestStages(t *testing.T) {
 func TestOneWayDown(t *testing.T) {
 	n := New(slog.New(slog.DiscardHandler), noRunner{}, nil)
 
-	actor, err := n.GoDown(true)
+	actor, err := n.GoDown(Power{Reboot: true})
 	if err != nil || actor == "" {
 		t.Fatalf("%q, %v", actor, err)
 	}
 
-	if _, err := n.GoDown(false); err == nil {
+	if _, err := n.GoDown(Power{}); err == nil {
 		t.Error("a second way down was taken")
 	}
 

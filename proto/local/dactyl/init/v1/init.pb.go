@@ -81,7 +81,7 @@ func (x DefineResponse_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DefineResponse_Outcome.Descriptor instead.
 func (DefineResponse_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{9, 0}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type PublishRequest struct {
@@ -273,6 +273,186 @@ func (*ReportResponse) Descriptor() ([]byte, []int) {
 	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{3}
 }
 
+type GoDownRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// reset or upgrade.
+	Sequence string `protobuf:"bytes,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Start again afterwards, instead of staying off.
+	Reboot        bool `protobuf:"varint,2,opt,name=reboot,proto3" json:"reboot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GoDownRequest) Reset() {
+	*x = GoDownRequest{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GoDownRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GoDownRequest) ProtoMessage() {}
+
+func (x *GoDownRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GoDownRequest.ProtoReflect.Descriptor instead.
+func (*GoDownRequest) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GoDownRequest) GetSequence() string {
+	if x != nil {
+		return x.Sequence
+	}
+	return ""
+}
+
+func (x *GoDownRequest) GetReboot() bool {
+	if x != nil {
+		return x.Reboot
+	}
+	return false
+}
+
+type GoDownResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events of the way down carry it.
+	ActorId       string `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GoDownResponse) Reset() {
+	*x = GoDownResponse{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GoDownResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GoDownResponse) ProtoMessage() {}
+
+func (x *GoDownResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GoDownResponse.ProtoReflect.Descriptor instead.
+func (*GoDownResponse) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GoDownResponse) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+type GoingDownRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GoingDownRequest) Reset() {
+	*x = GoingDownRequest{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GoingDownRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GoingDownRequest) ProtoMessage() {}
+
+func (x *GoingDownRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GoingDownRequest.ProtoReflect.Descriptor instead.
+func (*GoingDownRequest) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{6}
+}
+
+type GoingDownResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the node does: "shutting down", "rebooting", "resetting", "upgrading"; empty while it stays.
+	Doing         string `protobuf:"bytes,1,opt,name=doing,proto3" json:"doing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GoingDownResponse) Reset() {
+	*x = GoingDownResponse{}
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GoingDownResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GoingDownResponse) ProtoMessage() {}
+
+func (x *GoingDownResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GoingDownResponse.ProtoReflect.Descriptor instead.
+func (*GoingDownResponse) Descriptor() ([]byte, []int) {
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GoingDownResponse) GetDoing() string {
+	if x != nil {
+		return x.Doing
+	}
+	return ""
+}
+
 type ReleaseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -281,7 +461,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[4]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -293,7 +473,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[4]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -306,7 +486,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{4}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{8}
 }
 
 type ReleaseResponse struct {
@@ -317,7 +497,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[5]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +509,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[5]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +522,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{5}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{9}
 }
 
 type DefineRequest struct {
@@ -354,7 +534,7 @@ type DefineRequest struct {
 
 func (x *DefineRequest) Reset() {
 	*x = DefineRequest{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[6]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +546,7 @@ func (x *DefineRequest) String() string {
 func (*DefineRequest) ProtoMessage() {}
 
 func (x *DefineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[6]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +559,7 @@ func (x *DefineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineRequest.ProtoReflect.Descriptor instead.
 func (*DefineRequest) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{6}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DefineRequest) GetUnit() *Unit {
@@ -426,7 +606,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[7]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +618,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[7]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +631,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{7}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Unit) GetName() string {
@@ -604,7 +784,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[8]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +796,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[8]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +809,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{8}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Probe) GetSocket() string {
@@ -671,7 +851,7 @@ type DefineResponse struct {
 
 func (x *DefineResponse) Reset() {
 	*x = DefineResponse{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[9]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +863,7 @@ func (x *DefineResponse) String() string {
 func (*DefineResponse) ProtoMessage() {}
 
 func (x *DefineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[9]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +876,7 @@ func (x *DefineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefineResponse.ProtoReflect.Descriptor instead.
 func (*DefineResponse) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{9}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DefineResponse) GetOutcome() DefineResponse_Outcome {
@@ -722,7 +902,7 @@ type ForgetRequest struct {
 
 func (x *ForgetRequest) Reset() {
 	*x = ForgetRequest{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[10]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +914,7 @@ func (x *ForgetRequest) String() string {
 func (*ForgetRequest) ProtoMessage() {}
 
 func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[10]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +927,7 @@ func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetRequest.ProtoReflect.Descriptor instead.
 func (*ForgetRequest) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{10}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForgetRequest) GetName() string {
@@ -765,7 +945,7 @@ type ForgetResponse struct {
 
 func (x *ForgetResponse) Reset() {
 	*x = ForgetResponse{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[11]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +957,7 @@ func (x *ForgetResponse) String() string {
 func (*ForgetResponse) ProtoMessage() {}
 
 func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[11]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +970,7 @@ func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetResponse.ProtoReflect.Descriptor instead.
 func (*ForgetResponse) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{11}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{15}
 }
 
 type MountedRequest struct {
@@ -803,7 +983,7 @@ type MountedRequest struct {
 
 func (x *MountedRequest) Reset() {
 	*x = MountedRequest{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[12]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +995,7 @@ func (x *MountedRequest) String() string {
 func (*MountedRequest) ProtoMessage() {}
 
 func (x *MountedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[12]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +1008,7 @@ func (x *MountedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MountedRequest.ProtoReflect.Descriptor instead.
 func (*MountedRequest) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{12}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MountedRequest) GetTarget() string {
@@ -846,7 +1026,7 @@ type MountedResponse struct {
 
 func (x *MountedResponse) Reset() {
 	*x = MountedResponse{}
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[13]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +1038,7 @@ func (x *MountedResponse) String() string {
 func (*MountedResponse) ProtoMessage() {}
 
 func (x *MountedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[13]
+	mi := &file_local_dactyl_init_v1_init_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1051,7 @@ func (x *MountedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MountedResponse.ProtoReflect.Descriptor instead.
 func (*MountedResponse) Descriptor() ([]byte, []int) {
-	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{13}
+	return file_local_dactyl_init_v1_init_proto_rawDescGZIP(), []int{17}
 }
 
 var File_local_dactyl_init_v1_init_proto protoreflect.FileDescriptor
@@ -887,7 +1067,15 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\tR\aservice\"\x10\n" +
-	"\x0eReportResponse\"\x10\n" +
+	"\x0eReportResponse\"C\n" +
+	"\rGoDownRequest\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\tR\bsequence\x12\x16\n" +
+	"\x06reboot\x18\x02 \x01(\bR\x06reboot\"+\n" +
+	"\x0eGoDownResponse\x12\x19\n" +
+	"\bactor_id\x18\x01 \x01(\tR\aactorId\"\x12\n" +
+	"\x10GoingDownRequest\")\n" +
+	"\x11GoingDownResponse\x12\x14\n" +
+	"\x05doing\x18\x01 \x01(\tR\x05doing\"\x10\n" +
 	"\x0eReleaseRequest\"\x11\n" +
 	"\x0fReleaseResponse\"9\n" +
 	"\rDefineRequest\x12(\n" +
@@ -939,10 +1127,12 @@ const file_local_dactyl_init_v1_init_proto_rawDesc = "" +
 	"\x0eForgetResponse\"(\n" +
 	"\x0eMountedRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\"\x11\n" +
-	"\x0fMountedResponse2\xdd\x04\n" +
+	"\x0fMountedResponse2\xa3\x06\n" +
 	"\vInitService\x12T\n" +
 	"\aPublish\x12\x1e.dactyl.init.v1.PublishRequest\x1a\x1f.dactyl.init.v1.PublishResponse\"\b\x8a\xb5\x18\x04init\x12h\n" +
-	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\x1f\x8a\xb5\x18\x04init\xa2\xb5\x18\aconfigd\xa2\xb5\x18\x05etcdd\x90\x02\x02\x12`\n" +
+	"\x06Report\x12\x1d.dactyl.init.v1.ReportRequest\x1a\x1e.dactyl.init.v1.ReportResponse\"\x1f\x8a\xb5\x18\x04init\xa2\xb5\x18\aconfigd\xa2\xb5\x18\x05etcdd\x90\x02\x02\x12Z\n" +
+	"\x06GoDown\x12\x1d.dactyl.init.v1.GoDownRequest\x1a\x1e.dactyl.init.v1.GoDownResponse\"\x11\x8a\xb5\x18\x04init\xa2\xb5\x18\x05diskd\x12h\n" +
+	"\tGoingDown\x12 .dactyl.init.v1.GoingDownRequest\x1a!.dactyl.init.v1.GoingDownResponse\"\x16\x8a\xb5\x18\x04init\xa2\xb5\x18\agateway\x90\x02\x01\x12`\n" +
 	"\aRelease\x12\x1e.dactyl.init.v1.ReleaseRequest\x1a\x1f.dactyl.init.v1.ReleaseResponse\"\x14\x8a\xb5\x18\x04init\xa2\xb5\x18\x05diskd\x90\x02\x02\x12d\n" +
 	"\x06Define\x12\x1d.dactyl.init.v1.DefineRequest\x1a\x1e.dactyl.init.v1.DefineResponse\"\x1b\x8a\xb5\x18\x04init\xa2\xb5\x18\x04extd\xa2\xb5\x18\x04podd\x90\x02\x02\x12d\n" +
 	"\x06Forget\x12\x1d.dactyl.init.v1.ForgetRequest\x1a\x1e.dactyl.init.v1.ForgetResponse\"\x1b\x8a\xb5\x18\x04init\xa2\xb5\x18\x04extd\xa2\xb5\x18\x04podd\x90\x02\x02\x12`\n" +
@@ -961,47 +1151,55 @@ func file_local_dactyl_init_v1_init_proto_rawDescGZIP() []byte {
 }
 
 var file_local_dactyl_init_v1_init_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_local_dactyl_init_v1_init_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_local_dactyl_init_v1_init_proto_goTypes = []any{
 	(DefineResponse_Outcome)(0), // 0: dactyl.init.v1.DefineResponse.Outcome
 	(*PublishRequest)(nil),      // 1: dactyl.init.v1.PublishRequest
 	(*PublishResponse)(nil),     // 2: dactyl.init.v1.PublishResponse
 	(*ReportRequest)(nil),       // 3: dactyl.init.v1.ReportRequest
 	(*ReportResponse)(nil),      // 4: dactyl.init.v1.ReportResponse
-	(*ReleaseRequest)(nil),      // 5: dactyl.init.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),     // 6: dactyl.init.v1.ReleaseResponse
-	(*DefineRequest)(nil),       // 7: dactyl.init.v1.DefineRequest
-	(*Unit)(nil),                // 8: dactyl.init.v1.Unit
-	(*Probe)(nil),               // 9: dactyl.init.v1.Probe
-	(*DefineResponse)(nil),      // 10: dactyl.init.v1.DefineResponse
-	(*ForgetRequest)(nil),       // 11: dactyl.init.v1.ForgetRequest
-	(*ForgetResponse)(nil),      // 12: dactyl.init.v1.ForgetResponse
-	(*MountedRequest)(nil),      // 13: dactyl.init.v1.MountedRequest
-	(*MountedResponse)(nil),     // 14: dactyl.init.v1.MountedResponse
-	nil,                         // 15: dactyl.init.v1.Unit.EnvEntry
-	(*anypb.Any)(nil),           // 16: google.protobuf.Any
+	(*GoDownRequest)(nil),       // 5: dactyl.init.v1.GoDownRequest
+	(*GoDownResponse)(nil),      // 6: dactyl.init.v1.GoDownResponse
+	(*GoingDownRequest)(nil),    // 7: dactyl.init.v1.GoingDownRequest
+	(*GoingDownResponse)(nil),   // 8: dactyl.init.v1.GoingDownResponse
+	(*ReleaseRequest)(nil),      // 9: dactyl.init.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),     // 10: dactyl.init.v1.ReleaseResponse
+	(*DefineRequest)(nil),       // 11: dactyl.init.v1.DefineRequest
+	(*Unit)(nil),                // 12: dactyl.init.v1.Unit
+	(*Probe)(nil),               // 13: dactyl.init.v1.Probe
+	(*DefineResponse)(nil),      // 14: dactyl.init.v1.DefineResponse
+	(*ForgetRequest)(nil),       // 15: dactyl.init.v1.ForgetRequest
+	(*ForgetResponse)(nil),      // 16: dactyl.init.v1.ForgetResponse
+	(*MountedRequest)(nil),      // 17: dactyl.init.v1.MountedRequest
+	(*MountedResponse)(nil),     // 18: dactyl.init.v1.MountedResponse
+	nil,                         // 19: dactyl.init.v1.Unit.EnvEntry
+	(*anypb.Any)(nil),           // 20: google.protobuf.Any
 }
 var file_local_dactyl_init_v1_init_proto_depIdxs = []int32{
-	16, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
-	8,  // 1: dactyl.init.v1.DefineRequest.unit:type_name -> dactyl.init.v1.Unit
-	15, // 2: dactyl.init.v1.Unit.env:type_name -> dactyl.init.v1.Unit.EnvEntry
-	9,  // 3: dactyl.init.v1.Unit.ready:type_name -> dactyl.init.v1.Probe
-	9,  // 4: dactyl.init.v1.Unit.health:type_name -> dactyl.init.v1.Probe
+	20, // 0: dactyl.init.v1.PublishRequest.data:type_name -> google.protobuf.Any
+	12, // 1: dactyl.init.v1.DefineRequest.unit:type_name -> dactyl.init.v1.Unit
+	19, // 2: dactyl.init.v1.Unit.env:type_name -> dactyl.init.v1.Unit.EnvEntry
+	13, // 3: dactyl.init.v1.Unit.ready:type_name -> dactyl.init.v1.Probe
+	13, // 4: dactyl.init.v1.Unit.health:type_name -> dactyl.init.v1.Probe
 	0,  // 5: dactyl.init.v1.DefineResponse.outcome:type_name -> dactyl.init.v1.DefineResponse.Outcome
 	1,  // 6: dactyl.init.v1.InitService.Publish:input_type -> dactyl.init.v1.PublishRequest
 	3,  // 7: dactyl.init.v1.InitService.Report:input_type -> dactyl.init.v1.ReportRequest
-	5,  // 8: dactyl.init.v1.InitService.Release:input_type -> dactyl.init.v1.ReleaseRequest
-	7,  // 9: dactyl.init.v1.InitService.Define:input_type -> dactyl.init.v1.DefineRequest
-	11, // 10: dactyl.init.v1.InitService.Forget:input_type -> dactyl.init.v1.ForgetRequest
-	13, // 11: dactyl.init.v1.InitService.Mounted:input_type -> dactyl.init.v1.MountedRequest
-	2,  // 12: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
-	4,  // 13: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
-	6,  // 14: dactyl.init.v1.InitService.Release:output_type -> dactyl.init.v1.ReleaseResponse
-	10, // 15: dactyl.init.v1.InitService.Define:output_type -> dactyl.init.v1.DefineResponse
-	12, // 16: dactyl.init.v1.InitService.Forget:output_type -> dactyl.init.v1.ForgetResponse
-	14, // 17: dactyl.init.v1.InitService.Mounted:output_type -> dactyl.init.v1.MountedResponse
-	12, // [12:18] is the sub-list for method output_type
-	6,  // [6:12] is the sub-list for method input_type
+	5,  // 8: dactyl.init.v1.InitService.GoDown:input_type -> dactyl.init.v1.GoDownRequest
+	7,  // 9: dactyl.init.v1.InitService.GoingDown:input_type -> dactyl.init.v1.GoingDownRequest
+	9,  // 10: dactyl.init.v1.InitService.Release:input_type -> dactyl.init.v1.ReleaseRequest
+	11, // 11: dactyl.init.v1.InitService.Define:input_type -> dactyl.init.v1.DefineRequest
+	15, // 12: dactyl.init.v1.InitService.Forget:input_type -> dactyl.init.v1.ForgetRequest
+	17, // 13: dactyl.init.v1.InitService.Mounted:input_type -> dactyl.init.v1.MountedRequest
+	2,  // 14: dactyl.init.v1.InitService.Publish:output_type -> dactyl.init.v1.PublishResponse
+	4,  // 15: dactyl.init.v1.InitService.Report:output_type -> dactyl.init.v1.ReportResponse
+	6,  // 16: dactyl.init.v1.InitService.GoDown:output_type -> dactyl.init.v1.GoDownResponse
+	8,  // 17: dactyl.init.v1.InitService.GoingDown:output_type -> dactyl.init.v1.GoingDownResponse
+	10, // 18: dactyl.init.v1.InitService.Release:output_type -> dactyl.init.v1.ReleaseResponse
+	14, // 19: dactyl.init.v1.InitService.Define:output_type -> dactyl.init.v1.DefineResponse
+	16, // 20: dactyl.init.v1.InitService.Forget:output_type -> dactyl.init.v1.ForgetResponse
+	18, // 21: dactyl.init.v1.InitService.Mounted:output_type -> dactyl.init.v1.MountedResponse
+	14, // [14:22] is the sub-list for method output_type
+	6,  // [6:14] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -1012,14 +1210,14 @@ func file_local_dactyl_init_v1_init_proto_init() {
 	if File_local_dactyl_init_v1_init_proto != nil {
 		return
 	}
-	file_local_dactyl_init_v1_init_proto_msgTypes[7].OneofWrappers = []any{}
+	file_local_dactyl_init_v1_init_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_local_dactyl_init_v1_init_proto_rawDesc), len(file_local_dactyl_init_v1_init_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,12 +21,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	InitService_Publish_FullMethodName = "/dactyl.init.v1.InitService/Publish"
-	InitService_Report_FullMethodName  = "/dactyl.init.v1.InitService/Report"
-	InitService_Release_FullMethodName = "/dactyl.init.v1.InitService/Release"
-	InitService_Define_FullMethodName  = "/dactyl.init.v1.InitService/Define"
-	InitService_Forget_FullMethodName  = "/dactyl.init.v1.InitService/Forget"
-	InitService_Mounted_FullMethodName = "/dactyl.init.v1.InitService/Mounted"
+	InitService_Publish_FullMethodName   = "/dactyl.init.v1.InitService/Publish"
+	InitService_Report_FullMethodName    = "/dactyl.init.v1.InitService/Report"
+	InitService_GoDown_FullMethodName    = "/dactyl.init.v1.InitService/GoDown"
+	InitService_GoingDown_FullMethodName = "/dactyl.init.v1.InitService/GoingDown"
+	InitService_Release_FullMethodName   = "/dactyl.init.v1.InitService/Release"
+	InitService_Define_FullMethodName    = "/dactyl.init.v1.InitService/Define"
+	InitService_Forget_FullMethodName    = "/dactyl.init.v1.InitService/Forget"
+	InitService_Mounted_FullMethodName   = "/dactyl.init.v1.InitService/Mounted"
 )
 
 // InitServiceClient is the client API for InitService service.
@@ -40,6 +42,11 @@ type InitServiceClient interface {
 	// Report tells what the calling daemon waits for although its process runs, as etcdd does before its bootstrap.
 	// `service` shows it until the daemon reports Running, or ends.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
+	// GoDown takes the node down, as Reboot and Shutdown of the public API do, as a part of another sequence. FailedPrecondition:
+	// it is going down already.
+	GoDown(ctx context.Context, in *GoDownRequest, opts ...grpc.CallOption) (*GoDownResponse, error)
+	// GoingDown tells whether the node is on its way down: a daemon that is asked to end may be restarting alone.
+	GoingDown(ctx context.Context, in *GoingDownRequest, opts ...grpc.CallOption) (*GoingDownResponse, error)
 	// Release has init let go of /var on the way down, so that diskd can unmount and wipe it: logs go on in memory.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 	// Define adds a unit to those that init runs, or changes one of the caller's. The unit lives on when the caller dies; the
@@ -76,6 +83,26 @@ func (c *initServiceClient) Report(ctx context.Context, in *ReportRequest, opts 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReportResponse)
 	err := c.cc.Invoke(ctx, InitService_Report_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *initServiceClient) GoDown(ctx context.Context, in *GoDownRequest, opts ...grpc.CallOption) (*GoDownResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GoDownResponse)
+	err := c.cc.Invoke(ctx, InitService_GoDown_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *initServiceClient) GoingDown(ctx context.Context, in *GoingDownRequest, opts ...grpc.CallOption) (*GoingDownResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GoingDownResponse)
+	err := c.cc.Invoke(ctx, InitService_GoingDown_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +160,11 @@ type InitServiceServer interface {
 	// Report tells what the calling daemon waits for although its process runs, as etcdd does before its bootstrap.
 	// `service` shows it until the daemon reports Running, or ends.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// GoDown takes the node down, as Reboot and Shutdown of the public API do, as a part of another sequence. FailedPrecondition:
+	// it is going down already.
+	GoDown(context.Context, *GoDownRequest) (*GoDownResponse, error)
+	// GoingDown tells whether the node is on its way down: a daemon that is asked to end may be restarting alone.
+	GoingDown(context.Context, *GoingDownRequest) (*GoingDownResponse, error)
 	// Release has init let go of /var on the way down, so that diskd can unmount and wipe it: logs go on in memory.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	// Define adds a unit to those that init runs, or changes one of the caller's. The unit lives on when the caller dies; the
@@ -160,6 +192,12 @@ func (UnimplementedInitServiceServer) Publish(context.Context, *PublishRequest) 
 }
 func (UnimplementedInitServiceServer) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
+}
+func (UnimplementedInitServiceServer) GoDown(context.Context, *GoDownRequest) (*GoDownResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GoDown not implemented")
+}
+func (UnimplementedInitServiceServer) GoingDown(context.Context, *GoingDownRequest) (*GoingDownResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GoingDown not implemented")
 }
 func (UnimplementedInitServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -226,6 +264,42 @@ func _InitService_Report_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InitServiceServer).Report(ctx, req.(*ReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InitService_GoDown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GoDownRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InitServiceServer).GoDown(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InitService_GoDown_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InitServiceServer).GoDown(ctx, req.(*GoDownRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InitService_GoingDown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GoingDownRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InitServiceServer).GoingDown(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InitService_GoingDown_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InitServiceServer).GoingDown(ctx, req.(*GoingDownRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -316,6 +390,14 @@ var InitService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Report",
 			Handler:    _InitService_Report_Handler,
+		},
+		{
+			MethodName: "GoDown",
+			Handler:    _InitService_GoDown_Handler,
+		},
+		{
+			MethodName: "GoingDown",
+			Handler:    _InitService_GoingDown_Handler,
 		},
 		{
 			MethodName: "Release",

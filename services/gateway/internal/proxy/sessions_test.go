@@ -1,0 +1,76 @@
+package proxy_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
+)
+
+// TestLastWordsOfANodeThatGoesDown: what a node says before it goes down reaches who follows its events, on a stream that
+// ends by itself; every other stream ends at once and says why.
+func TestLastWordsOfANodeThatGoesDown(t *testing.T) {
+	p := startPair(t)
+	own := openEvents(t, p, fake.LastKey, "300ms")
+	far := openEvents(t, p, "node", "127.0.0.3", fake.StallKey, "1")
+
+	log, err := p.admin.Dmesg(with(t, fake.StallKey, "1"), &machine.DmesgRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+
+	p.first.calls.StopStreams(ctx, "rebooting")
+
+	if ctx.Err() != nil {
+		t.Error("it waited for streams that do not end by themselves")
+	}
+
+	if _, err := own.Recv(); err != nil {
+		t.Errorf("the last event: %v", err)
+	}
+
+	_, err = own.Recv()
+	wantRefusal(t, "the end of the events", err, codes.Unavailable, "")
+
+	_, err = far.Recv()
+	wantRefusal(t, "events of another node", err, codes.Unavailable, "this node is rebooting")
+
+	for err = nil; err == nil; {
+		_, err = log.Recv()
+	}
+
+	wantRefusal(t, "another stream", err, codes.Unavailable, "this node is rebooting")
+
+	again, err := p.admin.Events(with(t), &machine.EventsRequest{})
+	if err == nil {
+		_, err = again.Recv()
+	}
+
+	wantRefusal(t, "a new stream", err, codes.Unavailable, "this node is rebooting")
+}
+
+// openEvents opens a stream of events and reads what it begins with.
+func openEvents(t *testing.T, p *pair, pairs ...string) grpc.ServerStreamingClient[machine.Event] {
+	t.Helper()
+
+	stream, err := p.admin.Events(with(t, pairs...), &machine.EventsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for range fake.StreamLength {
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	return stream
+}
