@@ -177,6 +177,8 @@ func TestGenerate(t *testing.T) {
 		"gen secrets", "gen secrets", "gen secrets --force", "gen config demo 10.5.0.2 --with-secrets secrets.yaml -o out",
 		"validate -c out/controlplane.yaml -m metal", "validate -c out/worker.yaml -m container --strict", "validate -c out/talosconfig -m metal", "validate -c secrets.yaml -m nowhere",
 		"gen config demo 10.5.0.2 --with-secrets secrets.yaml -t nothing", "gen config demo ftp://x", "gen config demo 10.5.0.2 --talos-version v2.0",
+		"gen config demo https://10.5.0.2:99999", "gen config a/b 10.5.0.2", "gen config demo 10.5.0.2 --kubernetes-version abc", `machineconfig patch out/worker.yaml -p {"$patch":"delete"}`,
+		"gen config demo 10.5.0.2 --with-secrets secrets.yaml --talos-version v1.6 -o old", "validate -c old/worker.yaml -m cloud", "validate -c old/worker.yaml -m container",
 		"machineconfig patch out/worker.yaml -p machine:{} -o patched.yaml", "machineconfig patch out/worker.yaml -p @missing.yaml",
 		"gen ca --organization demo", "gen key --name admin", "gen csr --key admin.key --roles os:reader", "gen crt --ca demo --csr admin.csr --name admin", "gen keypair --organization pair --ip 10.0.0.1", "gen crt --ca x",
 		"config add made --ca demo.crt --crt admin.crt --key admin.key",

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,7 +82,7 @@ func (a *app) genConfigCommand() *cobra.Command {
 	flags.StringSliceVarP(&f.types, "output-types", "t", []string{"controlplane", "worker", "talosconfig"}, "what to write")
 	flags.BoolVarP(&f.persist, "persist", "p", true, "machine.persist of the configurations")
 	flags.StringSliceVar(&f.in.RegistryMirrors, "registry-mirror", nil, "mirrors of image registries: host=URL")
-	flags.StringVar(&f.talos, "talos-version", "", "version of the contract to write for (v1.8)")
+	flags.StringVar(&f.talos, "talos-version", "", "version of the contract to write for, v1.0 to v1.8 (default v1.8)")
 	flags.StringVar(&f.version, "version", "v1alpha1", "version of the configuration")
 	flags.BoolVar(&f.discovery, "with-cluster-discovery", true, "let members find each other")
 	flags.BoolVar(&f.in.Docs, "with-docs", true, "explain the fields in comments")
@@ -98,10 +97,11 @@ func (a *app) genConfig(cmd *cobra.Command, args []string, f genConfigFlags) err
 	if f.version != "v1alpha1" {
 		return fmt.Errorf("unknown version %q: it is v1alpha1", f.version)
 	}
-	if f.talos != "" && !strings.HasPrefix(strings.TrimPrefix(f.talos, "v"), "1.8") {
-		return fmt.Errorf("cannot write for %q: the contract is v1.8", f.talos)
-	}
 	in := f.in
+	var err error
+	if in.Contract, err = generate.ParseContract(f.talos); err != nil {
+		return err
+	}
 	in.ClusterName, in.Endpoint = args[0], args[1]
 	in.NoPersist, in.NoDiscovery = !f.persist, !f.discovery
 	if f.secrets != "" {
@@ -169,7 +169,7 @@ func (a *app) genSecretsCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		Example: "  dactylctl gen secrets\n  dactylctl gen secrets --from-controlplane-config controlplane.yaml\n  dactylctl gen secrets --kubernetes-bootstrap-token TOKEN --from-kubernetes-pki /etc/kubernetes/pki",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			bundle, err := newBundle(from, pkiDir, token)
+			bundle, err := newBundle(from, pkiDir, token, talos)
 			if err != nil {
 				return err
 			}
@@ -191,12 +191,12 @@ func (a *app) genSecretsCommand() *cobra.Command {
 	flags.StringVarP(&pkiDir, "from-kubernetes-pki", "p", "", "take the keys and certificates of a directory as kubeadm's /etc/kubernetes/pki")
 	flags.StringVarP(&token, "kubernetes-bootstrap-token", "t", "", "bootstrap token of Kubernetes (with --from-kubernetes-pki)")
 	flags.StringVarP(&output, "output-file", "o", "secrets.yaml", "file to write (-: standard output)")
-	flags.StringVar(&talos, "talos-version", "", "version of the contract to write for (v1.8)")
+	flags.StringVar(&talos, "talos-version", "", "version of the contract to write for, v1.0 to v1.8 (default v1.8)")
 
 	return cmd
 }
 
-func newBundle(from, pkiDir, token string) (*generate.Bundle, error) {
+func newBundle(from, pkiDir, token, talos string) (*generate.Bundle, error) {
 	switch {
 	case from != "" && pkiDir != "":
 		return nil, errors.New("take the secrets of a configuration or of a directory, not of both")
@@ -214,6 +214,11 @@ func newBundle(from, pkiDir, token string) (*generate.Bundle, error) {
 	case pkiDir != "":
 		return generate.FromKubernetesPKI(os.DirFS(pkiDir), token, time.Now())
 	default:
-		return generate.NewBundle(time.Now())
+		contract, err := generate.ParseContract(talos)
+		if err != nil {
+			return nil, err
+		}
+
+		return contract.NewBundle(time.Now())
 	}
 }

@@ -56,6 +56,9 @@ func TestEveryCommand(t *testing.T) {
 			{run: "gen config scenario https://$CP:6443 --with-secrets secrets.yaml -o configs"},
 			{run: "machineconfig gen scenario https://$CP:6443 -t worker -o -", want: `(?m)^version: v1alpha1`},
 			{run: "validate -c configs/worker.yaml -m container", want: `valid`},
+			{run: "gen config scenario https://$CP:6443 --with-secrets secrets.yaml --talos-version v1.6 -o old"},
+			{run: "validate -c old/worker.yaml -m container", want: `hostDNS\.enabled: missing`, fails: true}, // which v1.6 did not know
+			{run: "gen config scenario https://$CP:99999 -o -", want: `"99999" is not a port`, fails: true},
 		}},
 		{"contexts of the client", []step{
 			{run: "-n $CP config new reader.conf --roles os:reader --crt-ttl 1h"},

@@ -62,14 +62,7 @@ type Certs struct {
 }
 
 // NewBundle makes new secrets; certificates count from now.
-func NewBundle(now time.Time) (*Bundle, error) {
-	b := &Bundle{}
-	if err := b.complete(now, true); err != nil {
-		return nil, fmt.Errorf("make secrets: %w", err)
-	}
-
-	return b, nil
-}
+func NewBundle(now time.Time) (*Bundle, error) { return Contract{}.NewBundle(now) }
 
 // complete makes every secret that is not there; the encryption secret only of new clusters.
 func (b *Bundle) complete(now time.Time, encryption bool) error {

@@ -44,6 +44,8 @@ type Input struct {
 	Docs, Examples  bool
 	// AllowSchedulingOnControlPlanes lets ordinary pods run there.
 	AllowSchedulingOnControlPlanes bool
+	// Contract is the version to write for.
+	Contract Contract
 }
 
 // Output is the configurations of a cluster.
@@ -52,7 +54,7 @@ type Output struct {
 	Client               *clientconfig.Config
 }
 
-// Config makes the configurations of both machine types and of the client. Both validate for every mode.
+// Config makes the configurations of both machine types and of the client. Both are valid; before v1.8 not for containers.
 func Config(in Input) (*Output, error) {
 	if err := in.complete(); err != nil {
 		return nil, err
@@ -124,7 +126,7 @@ func (in *Input) complete() error {
 	}
 
 	if in.Bundle == nil {
-		if in.Bundle, err = NewBundle(in.Now); err != nil {
+		if in.Bundle, err = in.Contract.NewBundle(in.Now); err != nil {
 			return err
 		}
 	}
@@ -143,7 +145,7 @@ func (in *Input) complete() error {
 
 	in.KubernetesVersion = strings.TrimPrefix(in.KubernetesVersion, "v")
 
-	return nil
+	return in.check()
 }
 
 func (in *Input) machine(machineType string) ([]byte, error) {
@@ -165,7 +167,12 @@ func (in *Input) machine(machineType string) ([]byte, error) {
 		comment(&node, in.Docs, in.Examples)
 	}
 
-	return tree.Encode([]*yaml.Node{&node})
+	data, err := tree.Encode([]*yaml.Node{&node})
+	if err != nil {
+		return nil, err
+	}
+
+	return data, judge(data)
 }
 
 func (in *Input) machineSection(machineType string) (*config.MachineConfig, error) {
@@ -181,17 +188,13 @@ func (in *Input) machineSection(machineType string) (*config.MachineConfig, erro
 		CertSANs: in.AdditionalSANs,
 		Kubelet: &config.KubeletConfig{
 			Image:                               "ghcr.io/siderolabs/kubelet:v" + in.KubernetesVersion,
-			DefaultRuntimeSeccompProfileEnabled: new(true),
-			DisableManifestsDirectory:           new(true),
+			DefaultRuntimeSeccompProfileEnabled: in.Contract.on(2),
+			DisableManifestsDirectory:           in.Contract.on(3),
 		},
 		Network:    &config.NetworkConfig{},
 		Install:    &config.InstallConfig{Disk: in.InstallDisk, Image: in.InstallImage, Wipe: new(false)},
 		Registries: &config.RegistriesConfig{Mirrors: mirrors},
-		Features: &config.FeaturesConfig{
-			RBAC: new(true), StableHostname: new(true), ApidCheckExtKeyUsage: new(true), DiskQuotaSupport: new(true),
-			KubePrism: &config.KubePrism{Enabled: new(true), Port: 7445},
-			HostDNS:   &config.HostDNSConfig{Enabled: new(true), ForwardKubeDNSToHost: new(true)},
-		},
+		Features:   in.features(),
 	}
 
 	if in.KubeSpan {
@@ -200,11 +203,27 @@ func (in *Input) machineSection(machineType string) (*config.MachineConfig, erro
 
 	if machineType == "worker" {
 		m.CA = &config.CertificateAndKey{Crt: m.CA.Crt}
-	} else {
+	} else if in.Contract.since(8) {
 		m.NodeLabels = map[string]string{"node.kubernetes.io/exclude-from-external-load-balancers": ""}
 	}
 
 	return m, nil
+}
+
+func (in *Input) features() *config.FeaturesConfig {
+	f := &config.FeaturesConfig{
+		RBAC: new(true), StableHostname: new(true), ApidCheckExtKeyUsage: in.Contract.on(3), DiskQuotaSupport: in.Contract.on(5),
+	}
+
+	if in.Contract.since(6) {
+		f.KubePrism = &config.KubePrism{Enabled: new(true), Port: 7445}
+	}
+
+	if in.Contract.since(7) {
+		f.HostDNS = &config.HostDNSConfig{Enabled: new(true), ForwardKubeDNSToHost: in.Contract.on(8)}
+	}
+
+	return f
 }
 
 func (in *Input) mirrors() (map[string]*config.RegistryMirrorConfig, error) {
@@ -243,13 +262,15 @@ func (in *Input) clusterSection(machineType string) *config.ClusterConfig {
 		Discovery: &config.ClusterDiscoveryConfig{
 			Enabled: new(!in.NoDiscovery),
 			Registries: &config.DiscoveryRegistriesConfig{
-				Kubernetes: &config.Disableable{Disabled: new(true)}, Service: &config.RegistryServiceConfig{},
+				Kubernetes: &config.Disableable{Disabled: in.Contract.on(2)}, Service: &config.RegistryServiceConfig{},
 			},
 		},
 	}
 
 	if machineType == "controlplane" {
 		in.controlPlaneSection(c)
+	} else if !in.Contract.since(8) {
+		c.ClusterName = ""
 	}
 
 	return c
@@ -270,13 +291,20 @@ func (in *Input) controlPlaneSection(c *config.ClusterConfig) {
 		CertSANs:                 in.apiServerSANs(),
 		DisablePodSecurityPolicy: new(true),
 		AdmissionControl:         []*config.AdmissionPluginConfig{{Name: "PodSecurity", Configuration: podSecurity()}},
-		AuditPolicy: map[string]any{
-			"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": []any{map[string]any{"level": "Metadata"}},
-		},
 	}
 
-	if in.AllowSchedulingOnControlPlanes {
+	if in.Contract.since(3) {
+		c.APIServer.AuditPolicy = map[string]any{
+			"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": []any{map[string]any{"level": "Metadata"}},
+		}
+	}
+
+	switch {
+	case !in.AllowSchedulingOnControlPlanes:
+	case in.Contract.since(2):
 		c.AllowSchedulingOnControlPlanes = new(true)
+	default:
+		c.AllowSchedulingOnMasters = new(true)
 	}
 }
 
