@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/dactyl-os/dactyl/proto/inspect"
 	initv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/init/v1"
 	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 	machineapi "github.com/dactyl-os/dactyl/proto/machine"
@@ -116,6 +117,7 @@ func construct(env *daemon.Env, console *console, host *machine.Machine) error {
 	n := node.New(env.Log, runner, manifests)
 
 	machineapi.RegisterMachineServiceServer(env.Server(), api.New(n, runner, env.Path(logDir), env.Root))
+	inspect.RegisterInspectServiceServer(env.Server(), api.NewInspect(n, env.Dial))
 	initv1.RegisterInitServiceServer(env.Server(), api.NewLocal(n, func() error {
 		return runner.MoveLogs(filepath.Join(env.RunDir, memoryLogs))
 	}, runner.Mounted))

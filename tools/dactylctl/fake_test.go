@@ -35,6 +35,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/common"
 	"github.com/dactyl-os/dactyl/proto/config/clientconfig"
 	"github.com/dactyl-os/dactyl/proto/config/pki"
+	"github.com/dactyl-os/dactyl/proto/inspect"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	resources "github.com/dactyl-os/dactyl/proto/resource"
 	"github.com/dactyl-os/dactyl/proto/resource/config"
@@ -228,6 +229,33 @@ func (f *fake) LogsContainers(ctx context.Context, _ *emptypb.Empty) (*machine.L
 	})}, nil
 }
 
+func (f *fake) Restart(ctx context.Context, req *machine.RestartRequest) (*machine.RestartResponse, error) {
+	if req.GetNamespace() != "system" || req.GetId() != "networkd" {
+		return nil, status.Errorf(codes.NotFound, "no service %q here: `service` lists them", req.GetId())
+	}
+
+	return &machine.RestartResponse{Messages: each(ctx, func(md *common.Metadata) *machine.Restart { return &machine.Restart{Metadata: md} })}, nil
+}
+
+type fakeInspect struct {
+	inspect.UnimplementedInspectServiceServer
+}
+
+func (fakeInspect) ControllerRuntimeDependencies(ctx context.Context, _ *emptypb.Empty) (*inspect.ControllerRuntimeDependenciesResponse, error) {
+	edge := func(controller, typ string, kind inspect.DependencyEdgeType) *inspect.ControllerDependencyEdge {
+		return &inspect.ControllerDependencyEdge{ControllerName: controller, ResourceType: typ, EdgeType: kind}
+	}
+
+	return &inspect.ControllerRuntimeDependenciesResponse{Messages: each(ctx, func(md *common.Metadata) *inspect.ControllerRuntimeDependency {
+		return &inspect.ControllerRuntimeDependency{Metadata: md, Edges: []*inspect.ControllerDependencyEdge{
+			edge("configd", "MachineConfigs.config.talos.dev", inspect.DependencyEdgeType_OUTPUT_EXCLUSIVE),
+			edge("networkd.Configure", "MachineConfigs.config.talos.dev", inspect.DependencyEdgeType_INPUT_WEAK),
+			edge("networkd.Configure", "LinkSpecs.net.talos.dev", inspect.DependencyEdgeType_OUTPUT_SHARED),
+			edge("networkd.Observe", "LinkSpecs.net.talos.dev", inspect.DependencyEdgeType_INPUT_STRONG),
+		}}
+	})}, nil
+}
+
 func (f *fake) Events(_ *machine.EventsRequest, stream grpc.ServerStreamingServer[machine.Event]) error {
 	payload, err := anypb.New(&machine.ServiceStateEvent{Service: "etcd", Action: machine.ServiceStateEvent_RUNNING, Message: "Started"})
 	if err != nil {
@@ -318,6 +346,7 @@ func start(t *testing.T, f *fake) {
 	})))
 	machine.RegisterMachineServiceServer(s, f)
 	storage.RegisterStorageServiceServer(s, f)
+	inspect.RegisterInspectServiceServer(s, fakeInspect{})
 	cosiapi.RegisterStateServer(s, server.NewState(states(t, f.documents)))
 	go s.Serve(l) //nolint:errcheck // it ends with the test
 	t.Cleanup(s.Stop)

@@ -32,9 +32,11 @@ func TestOutput(t *testing.T) {
 			{"reset", "--wipe-mode=system-disk", "--user-disks-to-wipe=/dev/vdb,/dev/vdc"}, {"reset", "now"},
 			{"__complete", "reset", "--wipe-mode", ""}, {"__complete", "reset", "--user-disks-to-wipe", ""},
 		},
-		"reboot": {{"-n", "10.0.0.1", "reboot"}, {"reboot", "--wait=false"}},
-		"fanout": {{"-n", "10.0.0.1,10.0.0.2,10.0.0.9,10.0.0.3", "version", "--short"}},
-		"input":  {{"apply-config"}, {"patch", "mc"}, {"patch", "links", "-p", "{}"}, {"meta", "write", "0x100", "x"}, {"reboot", "-m", "soft"}, {"validate", "-c", "x"}, {"list", "-t", "x"}, {"processes", "-s", "size"}},
+		"inspect": {{"-n", "10.0.0.1", "inspect", "dependencies"}, {"inspect", "dependencies", "--with-resources"}},
+		"restart": {{"-n", "10.0.0.1,10.0.0.2", "restart", "networkd"}, {"restart", "nosuch"}, {"restart", "-k", "kube-system/x"}, {"__complete", "restart", ""}},
+		"reboot":  {{"-n", "10.0.0.1", "reboot"}, {"reboot", "--wait=false"}},
+		"fanout":  {{"-n", "10.0.0.1,10.0.0.2,10.0.0.9,10.0.0.3", "version", "--short"}},
+		"input":   {{"apply-config"}, {"patch", "mc"}, {"patch", "links", "-p", "{}"}, {"meta", "write", "0x100", "x"}, {"reboot", "-m", "soft"}, {"validate", "-c", "x"}, {"list", "-t", "x"}, {"processes", "-s", "size"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var text strings.Builder

@@ -46,9 +46,9 @@ func (a *app) root() *cobra.Command {
 
 	cmd.AddCommand(
 		a.applyConfigCommand(), a.bootstrapCommand(), a.clusterCommand(), a.configCommand(), a.copyCommand(), a.disksCommand(), a.dmesgCommand(),
-		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(),
+		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(), a.inspectCommand(),
 		a.listCommand(), a.logsCommand(), a.machineConfigCommand(), a.memoryCommand(), a.metaCommand(),
-		a.mountsCommand(), a.patchCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(), a.resetCommand(),
+		a.mountsCommand(), a.patchCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(), a.resetCommand(), a.restartCommand(),
 		a.serviceCommand(), a.shutdownCommand(), a.statsCommand(), a.timeCommand(), a.usageCommand(),
 		a.validateCommand(), a.versionCommand(),
 	)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/dactyl-os/dactyl/proto/common"
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 )
@@ -51,6 +52,43 @@ func (a *app) serviceCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (a *app) restartCommand() *cobra.Command {
+	var kubernetes bool
+	cmd := &cobra.Command{
+		Use: "restart <id>", Short: "Restart a container: a service of the node, or one of Kubernetes", Args: cobra.ExactArgs(1),
+		Example: "  dactylctl -n 10.5.0.2 restart networkd\n  dactylctl -n 10.5.0.2 restart -k kube-system/kube-proxy-x7q2b:kube-proxy",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 || kubernetes {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+
+			return a.serviceNames(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := &machine.RestartRequest{Namespace: "system", Id: args[0]}
+			if kubernetes {
+				req.Namespace, req.Driver = "k8s.io", common.ContainerDriver_CRI
+			}
+
+			return a.ask(cmd, func(ctx context.Context, c *client.Client) error {
+				answer, err := c.Machine.Restart(ctx, req)
+				if err != nil {
+					return err
+				}
+
+				return client.Each(c, answer.GetMessages(), func(node string, _ *machine.Restart) error {
+					_, err := fmt.Fprintf(a.err, "%s: %s restarted\n", node, args[0])
+
+					return err
+				})
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&kubernetes, "kubernetes", "k", false, "a container of Kubernetes")
+
+	return cmd
 }
 
 func (a *app) listServices(ctx context.Context, c *client.Client) error {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/state"
 	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
 
+	"github.com/dactyl-os/dactyl/proto/inspect"
 	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 	timeapi "github.com/dactyl-os/dactyl/proto/time"
 
@@ -563,6 +565,22 @@ func TestUsage(t *testing.T) {
 	d := kittest.Launched(t, pkg, kittest.Options{Args: []string{"--frobnicate"}})
 	if err := d.Wait(within(t, 5*time.Second)); err == nil || err.Error() != "exit status 2" {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestTellsItsDependencies asks as init does.
+func TestTellsItsDependencies(t *testing.T) {
+	d := kittest.Start(t, pkg, kittest.Options{})
+
+	answer, err := kitv1.NewInspectServiceClient(d.Conn()).Dependencies(within(t, 10*time.Second), &kitv1.DependenciesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if !slices.ContainsFunc(answer.GetEdges(), func(e *inspect.ControllerDependencyEdge) bool {
+		return e.GetControllerName() == "test.Filler" && e.GetResourceType() == testdaemon.ItemType && e.GetEdgeType() == inspect.DependencyEdgeType_OUTPUT_SHARED
+	}) {
+		t.Errorf("the graph is %v", answer.GetEdges())
 	}
 }
 

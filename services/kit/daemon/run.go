@@ -149,6 +149,7 @@ func (e *Env) serve(ctx context.Context, own net.Listener, restarted bool, endSt
 	grpc_health_v1.RegisterHealthServer(e.server, checks)
 	e.states.Register(e.server)
 	kitv1.RegisterMetricsServiceServer(e.server, metricsServer{env: e})
+	kitv1.RegisterInspectServiceServer(e.server, inspectServer{env: e})
 
 	if e.runtime.runtime != nil {
 		e.tasks.add("controllers", e.runtime.runtime.Run)

@@ -140,6 +140,19 @@ func (s *Server) ServiceRestart(_ context.Context, in *machine.ServiceRestartReq
 	return &machine.ServiceRestartResponse{Messages: []*machine.ServiceRestart{{Resp: said}}}, nil
 }
 
+// Restart restarts a container by its name: in the namespace system those are the services.
+func (s *Server) Restart(_ context.Context, in *machine.RestartRequest) (*machine.RestartResponse, error) {
+	if namespace := in.GetNamespace(); namespace != "" && namespace != "system" {
+		return nil, status.Errorf(codes.NotFound, "no containers in namespace %q: this node runs no Kubernetes", namespace)
+	}
+
+	if _, err := s.request(in.GetId(), "restart", (*supervise.Core).Restart); err != nil {
+		return nil, err
+	}
+
+	return &machine.RestartResponse{Messages: []*machine.Restart{{}}}, nil
+}
+
 func (s *Server) request(id, verb string, change supervise.Request) (string, error) {
 	if slices.Contains([]string{"init", "machined"}, id) {
 		return "", status.Errorf(codes.FailedPrecondition,

@@ -132,6 +132,21 @@ func (n *Node) Services() []supervise.Status {
 	return append(out, n.self())
 }
 
+// Daemons are the names of the services that serve our protocol and are up.
+func (n *Node) Daemons() []string {
+	var out []string
+
+	_ = n.loop.Do(func(core *supervise.Core, _ time.Time) {
+		for _, s := range core.Serving() {
+			if s.Spec.Serves() {
+				out = append(out, s.Spec.Name)
+			}
+		}
+	})
+
+	return out
+}
+
 // self is init's own line in the list of services.
 func (n *Node) self() supervise.Status {
 	health := supervise.Health{Known: true, Healthy: true, Changed: n.started}
