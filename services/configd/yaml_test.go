@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -77,4 +78,52 @@ func clientText(t *testing.T, r *v1alpha1.Resource) []byte {
 	}
 
 	return bytes.TrimSpace(text)
+}
+
+// TestWarnings: what has no effect is told when it is asked for, and what an apply puts an end to.
+func TestWarnings(t *testing.T) {
+	n := start(t, kittest.Options{})
+	told := func(data []byte, mode machine.ApplyConfigurationRequest_Mode, change ...func(*machine.ApplyConfigurationRequest)) string {
+		t.Helper()
+
+		return strings.Join(n.mustApply(data, mode, change...).GetWarnings(), "\n")
+	}
+
+	const (
+		files = "accepted, without effect until the machine's files are written: machine.env"
+		lost  = "a configuration was staged for the next boot: this one takes its place, and what was staged is lost"
+	)
+
+	first := hostConfig(t, "first", "    env: {A: b}\n")
+	second := hostConfig(t, "second", "    env: {A: b}\n")
+
+	if got := told(first, machine.ApplyConfigurationRequest_AUTO, dryRun); !strings.Contains(got, files) {
+		t.Errorf("dry run: %q", got)
+	}
+
+	if got := told(first, machine.ApplyConfigurationRequest_AUTO); !strings.Contains(got, files) {
+		t.Errorf("first apply: %q", got)
+	}
+
+	if got := told(second, machine.ApplyConfigurationRequest_STAGED); got != "" {
+		t.Errorf("nothing new that has no effect, nothing staged before: %q", got)
+	}
+
+	if got := told(second, machine.ApplyConfigurationRequest_STAGED); got != "" {
+		t.Errorf("staged again: %q", got)
+	}
+
+	if got := told(first, machine.ApplyConfigurationRequest_STAGED); got != lost {
+		t.Errorf("another one staged: %q", got)
+	}
+
+	if got := told(second, machine.ApplyConfigurationRequest_TRY, tryFor(time.Minute)); got != "" {
+		t.Errorf("a try leaves what is staged: %q", got)
+	}
+
+	for _, want := range []string{lost, ""} {
+		if got := told(hostConfig(t, "third", "    env: {A: b}\n"), machine.ApplyConfigurationRequest_NO_REBOOT); got != want {
+			t.Errorf("applied: %q, want %q", got, want)
+		}
+	}
 }

@@ -79,7 +79,11 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			loaded, err := config.Load(data)
+			parsed, err := config.Parse(data)
+			if err != nil {
+				return oneByOne(file, err)
+			}
+			loaded, err := parsed.Load()
 			if err != nil {
 				return oneByOne(file, err)
 			}
@@ -87,7 +91,7 @@ func (a *app) validateCommand() *cobra.Command {
 			for _, w := range findings.Warnings {
 				fmt.Fprintln(a.err, "warning:", w)
 			}
-			for _, n := range findings.Notes {
+			for _, n := range append(findings.Notes, config.Idle(config.Tree{}, parsed, m)...) {
 				fmt.Fprintln(a.err, "note:", n)
 			}
 			if err != nil {

@@ -79,6 +79,10 @@ func TestEveryCommand(t *testing.T) {
 		}},
 		{"a configuration edited", []step{
 			{run: "-n $WORKER edit machineconfig --dry-run"},
+			{run: "-n $WORKER get mc -o jsonpath={.spec.machine.type}", want: `^worker`},
+			{run: `-n $WORKER patch mc -p {"machine":{"env":{"A":"b"}}} --dry-run`, want: `warning: \$WORKER: accepted, without effect until .*: machine\.env`},
+			{run: `-n $WORKER patch mc -p {"machine":{"sysctls":{"net.core.somaxconn":"5000"}}} -m staged`},
+			{run: `-n $WORKER patch mc -p [] -m no-reboot`, want: `warning: \$WORKER: .*what was staged is lost`},
 		}},
 		{"etcd", []step{
 			{run: "-n $CP etcd alarm list"},
@@ -105,7 +109,7 @@ func (s step) check(t *testing.T, dir string) {
 
 	client := outside.Repository("_out", "dactylctl")
 	r := outside.Run(t.Context(), "env", append([]string{"-C", dir, "EDITOR=true", client}, strings.Fields(places.Replace(s.run))...)...)
-	text := r.Stdout
+	text := r.Stdout + r.Stderr
 
 	if s.fails {
 		text = r.Stderr

@@ -90,17 +90,33 @@ func (a *Active) consider(request Request, result *Result) (*config.Config, erro
 		return nil, err
 	}
 
-	result.Warnings = findings.All()
-
 	before, err := config.Parse(a.currentBytes())
 	if err != nil {
 		return nil, fmt.Errorf("configuration in force: %w", err)
 	}
 
+	result.Warnings = append(findings.All(), config.Idle(before, tree, a.Mode)...)
 	result.Effects = plan.Judge(diff.Changes(before, tree))
-	result.Action, err = plan.Decide(request.Mode, a.current != nil, result.Effects)
 
-	return next, err
+	if result.Action, err = plan.Decide(request.Mode, a.current != nil, result.Effects); err != nil {
+		return nil, err
+	}
+
+	if warning := a.loses(result.Action, request.Data); warning != "" {
+		result.Warnings = append(result.Warnings, warning)
+	}
+
+	return next, nil
+}
+
+// loses tells of a configuration that was staged and that this apply puts an end to, as the contract has it.
+func (a *Active) loses(action plan.Action, next []byte) string {
+	staged, err := a.Store.Pending(store.StagedFile)
+	if err != nil || staged == nil || staged.Base != store.Digest(a.persisted) || action == plan.ActivateForAWhile || bytes.Equal(staged.Data, next) {
+		return ""
+	}
+
+	return "a configuration was staged for the next boot: this one takes its place, and what was staged is lost"
 }
 
 func (a *Active) currentBytes() []byte {
