@@ -70,11 +70,13 @@ func New(env *daemon.Env) error {
 		Peers:    peers,
 		Forwards: store.Forwards,
 		Self:     book.Self,
+		Renamed:  book.Renamed,
 		Name:     public.Addr().String(),
 	})
 
 	certificates := &watch.Certificates{State: env.State, Store: store, Log: env.Log, Changed: func() {
 		calls.Recheck()
+		store.Retire()
 		// What was opened with the certificate before may not be let in any more.
 		peers.Renew()
 	}}

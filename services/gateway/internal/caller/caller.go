@@ -88,6 +88,8 @@ type AuthInfo struct {
 	Account *bounds.Account
 	// Local is the address of this node that the client connected to.
 	Local net.Addr
+	// Use counts the calls of the connection.
+	Use *Use
 }
 
 // FromContext gives the authentication of the connection that a call came on.

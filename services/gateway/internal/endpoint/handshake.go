@@ -92,8 +92,14 @@ func (c *serverCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 	trust := &trust{store: c.store, caller: info.Caller}
 	trust.serial.Store(serial)
 	info.Check = trust.check
+	info.Use = caller.NewUse(conn.Close)
+	forget := c.store.remember(info)
 
-	return &countedConn{Conn: secured, end: sync.OnceFunc(account.Disconnect)}, info, nil
+	return &countedConn{Conn: secured, end: sync.OnceFunc(func() {
+		forget()
+		info.Use.Closed()
+		account.Disconnect()
+	})}, info, nil
 }
 
 // countedConn is a connection in the ledger.

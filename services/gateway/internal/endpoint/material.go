@@ -10,8 +10,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/dactyl-os/dactyl/services/gateway/internal/caller"
 )
 
 // PEM is a certificate and its key as resources carry them.
@@ -109,10 +113,43 @@ type Store struct {
 	current *Material
 	serial  uint64
 	present chan struct{}
+	// open are the connections that were let in.
+	open map[*caller.AuthInfo]struct{}
 }
 
 // NewStore makes an empty store.
-func NewStore() *Store { return &Store{present: make(chan struct{})} }
+func NewStore() *Store {
+	return &Store{present: make(chan struct{}), open: map[*caller.AuthInfo]struct{}{}}
+}
+
+// remember keeps a connection in mind until forget.
+func (s *Store) remember(info *caller.AuthInfo) (forget func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.open[info] = struct{}{}
+
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+
+		delete(s.open, info)
+	}
+}
+
+// Retire closes the connections, as soon as their calls are done, of callers who would not be let in any more. A client that
+// has another certificate by now connects anew with it; on the old connection it would be refused for ever.
+func (s *Store) Retire() {
+	s.mu.RLock()
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.RUnlock()
+
+	for _, info := range open {
+		if info.Check() != nil {
+			info.Use.Retire()
+		}
+	}
+}
 
 // Set puts material in force for new handshakes; the same material again changes nothing and gives false.
 func (s *Store) Set(material *Material) bool {

@@ -3,6 +3,7 @@ package names
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,10 +12,19 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-// Interfaces are asked again after this: addresses come and go without the gateway.
-const addressAge = time.Second
+const (
+	// Interfaces are asked again after this: addresses come and go without the gateway.
+	addressAge = time.Second
+	// lookupTime bounds DNS: who waits for a call by a name that nobody knows learns it soon.
+	lookupTime = 2 * time.Second
+	// formerNames are remembered of members that have another name now or are gone.
+	formerNames = 256
+)
 
 // Resolver looks up what the book does not know: /etc/hosts and DNS.
 type Resolver interface {
@@ -30,22 +40,27 @@ type Book struct {
 
 	mu      sync.RWMutex
 	members map[string]member
-	own     []string
-	local   map[netip.Addr]bool
-	uname   string
-	read    time.Time
+	// former are names in lower case that members had and none has now.
+	former map[string]bool
+	own    []string
+	local  map[netip.Addr]bool
+	read   time.Time
 }
 
 type member struct {
-	hostname  string
-	addresses []netip.Addr
+	id, hostname string
+	addresses    []netip.Addr
+}
+
+func (m member) named(name string) bool {
+	return strings.EqualFold(m.id, name) || strings.EqualFold(m.hostname, name)
 }
 
 // NewBook makes the book of this machine.
 func NewBook() *Book {
 	return &Book{
 		resolver: net.DefaultResolver, addresses: interfaceAddresses, hostname: os.Hostname, now: time.Now,
-		members: map[string]member{},
+		members: map[string]member{}, former: map[string]bool{},
 	}
 }
 
@@ -54,7 +69,9 @@ func (b *Book) Member(id, hostname string, addresses []netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
-	b.members[id] = member{hostname: hostname, addresses: slices.Clone(addresses)}
+	old := b.members[id]
+	b.members[id] = member{id: id, hostname: hostname, addresses: slices.Clone(addresses)}
+	b.renamed(old)
 }
 
 // Forget removes a member.
@@ -62,7 +79,23 @@ func (b *Book) Forget(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
+	old := b.members[id]
 	delete(b.members, id)
+	b.renamed(old)
+}
+
+// renamed notes the names that a member had and no member has any more. The book is locked.
+func (b *Book) renamed(old member) {
+	for _, name := range []string{old.id, old.hostname} {
+		if name != "" && len(b.former) < formerNames {
+			b.former[strings.ToLower(name)] = true
+		}
+	}
+
+	for _, member := range b.members {
+		delete(b.former, strings.ToLower(member.id))
+		delete(b.former, strings.ToLower(member.hostname))
+	}
 }
 
 // Own notes this node's name.
@@ -91,19 +124,40 @@ func (b *Book) Self(target string, local net.Addr) bool {
 	return slices.ContainsFunc(b.addressesOf(target), b.isLocal)
 }
 
-// Resolve gives the addresses of a node: as written, as a member, or as the system's resolver knows it.
-func (b *Book) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+// Resolve gives the addresses of a node: as written, as a member, or as the system's resolver knows it. member says that the
+// target is the name of a member. Names change hands: what it gives holds for one call.
+func (b *Book) Resolve(ctx context.Context, host string) (addresses []netip.Addr, member bool, err error) {
 	if address, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{address}, nil
+		return []netip.Addr{address}, false, nil
 	}
 
 	if addresses := b.addressesOf(host); len(addresses) > 0 {
-		return addresses, nil
+		return addresses, true, nil
 	}
+
+	if b.wasMember(host) {
+		return nil, false, status.Errorf(codes.FailedPrecondition,
+			"no member of the cluster is named %q any more; the names of now: get members", host)
+	}
+
+	addresses, err = b.lookup(ctx, host)
+
+	return addresses, false, err
+}
+
+func (b *Book) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
 
 	addresses, err := b.resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil, fmt.Errorf("no member of the cluster and no host is named %q: %w", host, err)
+		code := codes.Unavailable
+
+		if unknown := new(net.DNSError); errors.As(err, &unknown) && unknown.IsNotFound {
+			code = codes.FailedPrecondition
+		}
+
+		return nil, status.Errorf(code, "no member of the cluster and no host is named %q (%v); the names of members: get members", host, err)
 	}
 
 	for i, address := range addresses {
@@ -113,27 +167,63 @@ func (b *Book) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	return addresses, nil
 }
 
+// Renamed says that a caller's name for this node is not its name, as far as the node knows its names.
+func (b *Book) Renamed(target string, local net.Addr) bool {
+	b.mu.RLock()
+	known := len(b.own) > 0
+	b.mu.RUnlock()
+
+	return known && !b.Self(target, local)
+}
+
+// addressesOf gives the addresses of the member with a name; a name that two have is nobody's.
 func (b *Book) addressesOf(name string) []netip.Addr {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 
-	for id, member := range b.members {
-		if strings.EqualFold(id, name) || strings.EqualFold(member.hostname, name) {
-			return member.addresses
+	var found []netip.Addr
+
+	for _, member := range b.members {
+		switch {
+		case !member.named(name):
+		case found != nil && !slices.Equal(found, member.addresses):
+			return nil
+		default:
+			found = member.addresses
 		}
 	}
 
-	return nil
+	return found
 }
 
+func (b *Book) wasMember(name string) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+
+	if b.former[strings.ToLower(name)] {
+		return true
+	}
+
+	// Two have it at the moment.
+	for _, member := range b.members {
+		if member.named(name) {
+			return true
+		}
+	}
+
+	return false
+}
+
+// isOwnName asks the kernel each time: the node's name may change hands.
 func (b *Book) isOwnName(name string) bool {
-	b.refresh()
+	if uname, err := b.hostname(); err == nil && uname != "" && strings.EqualFold(uname, name) {
+		return true
+	}
 
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 
-	return b.uname != "" && strings.EqualFold(b.uname, name) ||
-		slices.ContainsFunc(b.own, func(own string) bool { return own != "" && strings.EqualFold(own, name) })
+	return slices.ContainsFunc(b.own, func(own string) bool { return own != "" && strings.EqualFold(own, name) })
 }
 
 func (b *Book) isLocal(address netip.Addr) bool {
@@ -157,23 +247,18 @@ func (b *Book) refresh() {
 		return
 	}
 
-	addresses, addressErr := b.addresses()
-	hostname, hostnameErr := b.hostname()
+	addresses, err := b.addresses()
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
 	b.read = now
 
-	if addressErr == nil {
+	if err == nil {
 		b.local = make(map[netip.Addr]bool, len(addresses))
 		for _, address := range addresses {
 			b.local[address.Unmap()] = true
 		}
-	}
-
-	if hostnameErr == nil {
-		b.uname = hostname
 	}
 }
 

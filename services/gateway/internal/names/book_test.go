@@ -2,12 +2,14 @@ package names
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 type hosts map[string]netip.Addr
@@ -17,7 +19,7 @@ func (h hosts) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 		return []netip.Addr{address}, nil
 	}
 
-	return nil, errors.New("no such host")
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
 func testBook(now *time.Time, own *[]netip.Addr) *Book {
@@ -26,7 +28,7 @@ func testBook(now *time.Time, own *[]netip.Addr) *Book {
 		addresses: func() ([]netip.Addr, error) { return *own, nil },
 		hostname:  func() (string, error) { return "uname-1", nil },
 		now:       func() time.Time { return *now },
-		members:   map[string]member{},
+		members:   map[string]member{}, former: map[string]bool{},
 	}
 }
 
@@ -76,7 +78,7 @@ func TestResolve(t *testing.T) {
 	for host, want := range map[string][]string{
 		"10.5.0.7": {"10.5.0.7"}, "cp-2": {"10.5.0.3", "fd00::3"}, "elsewhere": {"192.0.2.9"}, "nowhere": nil,
 	} {
-		addresses, err := book.Resolve(t.Context(), host)
+		addresses, _, err := book.Resolve(t.Context(), host)
 
 		var got []string
 		for _, address := range addresses {
@@ -90,7 +92,69 @@ func TestResolve(t *testing.T) {
 
 	book.Forget("id-2")
 
-	if _, err := book.Resolve(t.Context(), "cp-2"); err == nil {
+	if _, _, err := book.Resolve(t.Context(), "cp-2"); err == nil {
 		t.Error("a member that left is still known")
+	}
+}
+
+// TestNamesChangeHands: at each moment a name is at most one node's, and one that nobody has any more is not looked for.
+func TestNamesChangeHands(t *testing.T) {
+	now := time.Now()
+	book := testBook(&now, &[]netip.Addr{})
+	first, second := netip.MustParseAddr("10.5.0.3"), netip.MustParseAddr("10.5.0.4")
+
+	// Whoever looks here for a name that a member had is wrong.
+	book.resolver = hosts{"alpha": netip.MustParseAddr("192.0.2.1"), "beta": netip.MustParseAddr("192.0.2.2")}
+
+	book.Member("alpha", "alpha.example.org", []netip.Addr{first})
+	book.Member("beta", "beta.example.org", []netip.Addr{second})
+
+	check := func(step, name string, want ...netip.Addr) {
+		t.Helper()
+
+		got, member, err := book.Resolve(t.Context(), name)
+		if !slices.Equal(got, want) || (err == nil) != (want != nil) || member != (want != nil) {
+			t.Errorf("%s: %s is %v, a member's: %t, %v", step, name, got, member, err)
+		}
+
+		if want == nil && status.Code(err) != codes.FailedPrecondition {
+			t.Errorf("%s: %s: %v", step, name, err)
+		}
+	}
+
+	check("before", "alpha", first)
+	check("before", "BETA.example.org", second)
+
+	// One change after the other, as gossip brings them.
+	book.Member("beta", "alpha.example.org", []netip.Addr{second})
+	check("both have it", "alpha.example.org")
+	book.Member("alpha", "beta.example.org", []netip.Addr{first})
+	check("swapped", "alpha.example.org", second)
+	check("swapped", "beta.example.org", first)
+
+	book.Forget("beta")
+	check("gone", "beta")
+	check("gone", "alpha.example.org")
+	check("gone", "alpha", first)
+
+	book.Member("beta", "beta.example.org", []netip.Addr{second})
+	check("two again", "beta.example.org")
+}
+
+// TestRenamed: a node refuses a name that is not its own, once it knows its names.
+func TestRenamed(t *testing.T) {
+	now := time.Now()
+	book := testBook(&now, &[]netip.Addr{})
+
+	if book.Renamed("alpha", nil) {
+		t.Error("a node that does not know its name yet refuses one")
+	}
+
+	book.Own("beta", "")
+
+	for name, want := range map[string]bool{"alpha": true, "beta": false, "uname-1": false} {
+		if got := book.Renamed(name, nil); got != want {
+			t.Errorf("%s: got %t", name, got)
+		}
 	}
 }

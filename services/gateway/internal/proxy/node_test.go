@@ -75,7 +75,7 @@ func startNode(t testing.TB, address, port string, material *endpoint.Material) 
 	peers := upstream.NewPeers(port, n.store.Peer, n.book.Resolve)
 	calls := proxy.New(proxy.Options{
 		Table: route.NewTable(access.Methods(), protoregistry.GlobalFiles), Types: types,
-		Daemons: daemons, Peers: peers, Forwards: n.store.Forwards, Self: n.book.Self, Name: address,
+		Daemons: daemons, Peers: peers, Forwards: n.store.Forwards, Self: n.book.Self, Renamed: n.book.Renamed, Name: address,
 	})
 
 	n.calls = calls

@@ -27,6 +27,10 @@ const (
 	nodeKey      = "node"
 	proxyFromKey = "proxyfrom"
 
+	// targetKey is the name of a member by which a caller meant the node that a call is forwarded to. That node knows best
+	// whether it is its name: names change hands, and the news takes a moment.
+	targetKey = "dactyl-target"
+
 	// smallAnswer is about what a call costs beside its answer, in bytes.
 	smallAnswer = 16 << 10
 
@@ -44,6 +48,8 @@ type Options struct {
 	Forwards func() bool
 	// Self says whether a target is this node; local is the address on which the call came.
 	Self func(target string, local net.Addr) bool
+	// Renamed says whether a caller's name for this node is not its name.
+	Renamed func(target string, local net.Addr) bool
 	// Name is what other nodes see in proxyfrom.
 	Name string
 }
@@ -84,7 +90,12 @@ func (p *Proxy) handle(name string, stream grpc.ServerStream) error {
 		return status.Error(codes.Unauthenticated, "the connection is not authenticated")
 	}
 
+	info.Use.Enter()
+	defer info.Use.Leave()
+
 	if err := info.Check(); err != nil {
+		info.Use.Retire()
+
 		return err
 	}
 
@@ -104,6 +115,10 @@ func (p *Proxy) handle(name string, stream grpc.ServerStream) error {
 		return err
 	}
 
+	if err := p.meant(info, md); err != nil {
+		return err
+	}
+
 	hand, err := info.Account.Enter(len(plan.Targets), plan.Method.Streaming)
 	if err != nil {
 		return err
@@ -114,6 +129,17 @@ func (p *Proxy) handle(name string, stream grpc.ServerStream) error {
 	call := &call{proxy: p, plan: plan, stream: stream, info: info, hand: hand, md: onward(md, plan.Roles)}
 
 	return call.serve(ctx)
+}
+
+// meant refuses a call that another gateway forwarded by a name that this node does not have any more. Unavailable: when the
+// news has reached that gateway, the same call goes where it should.
+func (p *Proxy) meant(info *caller.AuthInfo, md metadata.MD) error {
+	target := md[targetKey]
+	if len(target) != 1 || len(md[proxyFromKey]) == 0 || !info.Caller.Gateway() || !p.Renamed(target[0], info.Local) {
+		return nil
+	}
+
+	return status.Errorf(codes.Unavailable, "%q is not the name of this node any more: try again, or use its address", target[0])
 }
 
 // onward removes what is the gateway's own from the caller's metadata and sets the roles that count.
@@ -216,13 +242,17 @@ func (c *call) target(ctx context.Context, target string, request *raw.Frame) (*
 	}
 
 	if !c.proxy.Forwards() {
-		return nil, nil, status.Errorf(codes.FailedPrecondition,
+		return nil, nil, status.Errorf(codes.PermissionDenied,
 			"a worker has no certificate to call other nodes: use a control plane node as the endpoint to reach %s", target)
 	}
 
-	conn, err := c.proxy.Peers.Get(ctx, target, c.info.Account)
+	conn, member, err := c.proxy.Peers.Get(ctx, target, c.info.Account)
 	md := c.md.Copy()
 	md[proxyFromKey] = []string{c.proxy.Name}
+
+	if member {
+		md[targetKey] = []string{target}
+	}
 
 	return conn, metadata.NewOutgoingContext(ctx, md), err
 }

@@ -358,7 +358,7 @@ func TestWorkerCannotForward(t *testing.T) {
 	}
 
 	_, err := client.Hostname(with(t, "node", "127.0.0.3"), &emptypb.Empty{})
-	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "control plane") {
+	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "control plane") {
 		t.Errorf("got %v", err)
 	}
 }

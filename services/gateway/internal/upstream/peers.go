@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,20 +14,16 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 )
 
 const (
-	// DialTimeout bounds the way to another node: name, connection and handshake.
+	// DialTimeout bounds the way to another node: connection and handshake.
 	DialTimeout = 5 * time.Second
 	// A gateway's listener outlives it, so it is back within its own start time.
 	peerPatience = 3 * time.Second
 	// Names come from callers, so the pool forgets what is not used.
 	unusedFor = time.Minute
-
-	peerKeepalive        = 10 * time.Second
-	peerKeepaliveTimeout = 5 * time.Second
 )
 
 // Dialer is who asks for a connection: Dial waits for a place among those that are being made.
@@ -33,17 +31,27 @@ type Dialer interface {
 	Dial(ctx context.Context) (release func(), err error)
 }
 
-// Peers are the connections to the gateways of other nodes. One that has calls on it is never closed; one that nobody has
-// used for a minute is, and one that leads nowhere at once.
+// Resolve gives the addresses that a host has at this moment, and whether it is the name of a member.
+type Resolve func(ctx context.Context, host string) (addresses []netip.Addr, member bool, err error)
+
+// Peers are the connections to the gateways of other nodes, kept by what a caller's name for a node stands for at this moment.
+// One that has calls on it is never closed; one that nobody has used for a minute is, and one that leads nowhere at once.
 type Peers struct {
 	port    string
 	creds   func(host string) credentials.TransportCredentials
-	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	resolve Resolve
+	connect func(ctx context.Context, addresses []netip.Addr, port string) (net.Conn, error)
+	// now and after are the clock.
+	now   func() time.Time
+	after func(d time.Duration, f func())
 
-	mu    sync.Mutex
-	conns map[string]*pooled
-	sweep *time.Timer
+	mu       sync.Mutex
+	conns    map[key]*pooled
+	sweeping bool
 }
+
+// key is a node as the caller wrote it and where that leads.
+type key struct{ host, addresses string }
 
 // pooled is a connection and who uses it.
 type pooled struct {
@@ -56,29 +64,53 @@ type pooled struct {
 }
 
 // NewPeers connects to other nodes on the given port; creds makes the credentials that expect the named host.
-func NewPeers(
-	port string,
-	creds func(host string) credentials.TransportCredentials,
-	resolve func(ctx context.Context, host string) ([]netip.Addr, error),
-) *Peers {
-	return &Peers{port: port, creds: creds, resolve: resolve, conns: map[string]*pooled{}}
+func NewPeers(port string, creds func(host string) credentials.TransportCredentials, resolve Resolve) *Peers {
+	return &Peers{
+		port: port, creds: creds, resolve: resolve, connect: connect, conns: map[key]*pooled{},
+		now: time.Now, after: func(d time.Duration, f func()) { time.AfterFunc(d, f) },
+	}
 }
 
-// Get gives the connection to a node by its address or name, until Conn.Done.
-func (p *Peers) Get(ctx context.Context, host string, who Dialer) (*Conn, error) {
-	if conn := p.take(host); conn != nil {
-		return conn, nil
+// Get gives the connection to a node by its address or name, until Conn.Done. Names are looked up each time: they change hands.
+// member says that the host is the name of a member.
+func (p *Peers) Get(ctx context.Context, host string, who Dialer) (conn *Conn, member bool, err error) {
+	addresses, member, err := p.resolve(ctx, host)
+	if err != nil {
+		return nil, false, status.Errorf(status.Code(err), "node %s: %s", host, status.Convert(err).Message())
 	}
 
+	target := keyOf(host, addresses)
+
+	if conn := p.take(target); conn != nil {
+		return conn, member, nil
+	}
+
+	conn, err = p.make(ctx, target, addresses, who)
+
+	return conn, member, err
+}
+
+// keyOf is the same whatever order a name server gives addresses in.
+func keyOf(host string, addresses []netip.Addr) key {
+	texts := make([]string, len(addresses))
+	for i, address := range slices.SortedFunc(slices.Values(addresses), netip.Addr.Compare) {
+		texts[i] = address.String()
+	}
+
+	return key{host, strings.Join(texts, " ")}
+}
+
+// make opens a connection when the caller may make one more.
+func (p *Peers) make(ctx context.Context, target key, addresses []netip.Addr, who Dialer) (*Conn, error) {
 	waiting, cancel := context.WithTimeout(ctx, DialTimeout)
 	defer cancel()
 
 	release, err := who.Dial(waiting)
 	if err != nil {
-		return nil, status.Errorf(codes.ResourceExhausted, "node %s: too many connections to other nodes are being made: try again later", host)
+		return nil, status.Errorf(codes.ResourceExhausted, "node %s: too many connections to other nodes are being made: try again later", target.host)
 	}
 
-	conn, err := p.open(host)
+	conn, err := p.open(target, addresses)
 	if err != nil {
 		release()
 
@@ -109,11 +141,11 @@ func settle(cc *grpc.ClientConn) {
 }
 
 // take gives a connection that is in the pool.
-func (p *Peers) take(host string) *Conn {
+func (p *Peers) take(target key) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	conn, ok := p.conns[host]
+	conn, ok := p.conns[target]
 	if !ok {
 		return nil
 	}
@@ -124,55 +156,56 @@ func (p *Peers) take(host string) *Conn {
 }
 
 // open puts a connection into the pool unless somebody else was faster.
-func (p *Peers) open(host string) (*pooled, error) {
+func (p *Peers) open(target key, addresses []netip.Addr) (*pooled, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	if conn, ok := p.conns[host]; ok {
+	if conn, ok := p.conns[target]; ok {
 		conn.users++
 
 		return conn, nil
 	}
 
-	cc, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(host, p.port), p.options(host)...)
+	cc, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(target.host, p.port), p.options(target.host, addresses)...)
 	if err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "node %q: %v", host, err)
+		return nil, status.Errorf(codes.InvalidArgument, "node %q: %v", target.host, err)
 	}
 
 	conn := &pooled{users: 1}
-	conn.Conn = &Conn{name: "node " + host, cc: cc, patience: peerPatience, done: func() { p.put(host, conn) }, gone: func(err error) error {
-		return status.Errorf(codes.Unavailable, "node %s: %s", host, status.Convert(err).Message())
+	conn.Conn = &Conn{name: "node " + target.host, cc: cc, patience: peerPatience, done: func() { p.put(target, conn) }, gone: func(err error) error {
+		return status.Errorf(codes.Unavailable, "node %s: %s", target.host, status.Convert(err).Message())
 	}}
-	p.conns[host] = conn
+	p.conns[target] = conn
 
-	if p.sweep == nil {
-		p.sweep = time.AfterFunc(unusedFor, p.forget)
+	if !p.sweeping {
+		p.sweeping = true
+		p.after(unusedFor, p.forget)
 	}
 
 	return conn, nil
 }
 
 // put ends one use of a connection.
-func (p *Peers) put(host string, conn *pooled) {
+func (p *Peers) put(target key, conn *pooled) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
 	conn.users--
-	conn.unused = time.Now()
+	conn.unused = p.now()
 
 	if conn.users > 0 {
 		return
 	}
 
 	if state := conn.cc.GetState(); conn.dropped || state == connectivity.TransientFailure || state == connectivity.Connecting {
-		p.drop(host, conn)
+		p.drop(target, conn)
 	}
 }
 
 // drop takes a connection out of the pool and closes it after its last call.
-func (p *Peers) drop(host string, conn *pooled) {
-	if p.conns[host] == conn {
-		delete(p.conns, host)
+func (p *Peers) drop(target key, conn *pooled) {
+	if p.conns[target] == conn {
+		delete(p.conns, target)
 	}
 
 	conn.dropped = true
@@ -187,14 +220,14 @@ func (p *Peers) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	for host, conn := range p.conns {
-		if conn.users == 0 && time.Since(conn.unused) >= unusedFor {
-			p.drop(host, conn)
+	for target, conn := range p.conns {
+		if conn.users == 0 && p.now().Sub(conn.unused) >= unusedFor {
+			p.drop(target, conn)
 		}
 	}
 
-	if p.sweep = nil; len(p.conns) > 0 {
-		p.sweep = time.AfterFunc(unusedFor/4, p.forget)
+	if p.sweeping = len(p.conns) > 0; p.sweeping {
+		p.after(unusedFor/4, p.forget)
 	}
 }
 
@@ -203,8 +236,8 @@ func (p *Peers) Renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	for host, conn := range p.conns {
-		p.drop(host, conn)
+	for target, conn := range p.conns {
+		p.drop(target, conn)
 	}
 }
 
@@ -220,15 +253,14 @@ func (p *Peers) Close() {
 	clear(p.conns)
 }
 
-func (p *Peers) options(host string) []grpc.DialOption {
+func (p *Peers) options(host string, addresses []netip.Addr) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(p.creds(host)),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.dial(ctx, host) }),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.connect(ctx, addresses, p.port) }),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: DialTimeout,
 		}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: peerKeepalive, Timeout: peerKeepaliveTimeout}),
 		grpc.WithDefaultCallOptions(callOptions()...),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
@@ -236,25 +268,4 @@ func (p *Peers) options(host string) []grpc.DialOption {
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 	}
-}
-
-// dial tries the addresses of a node in turn.
-func (p *Peers) dial(ctx context.Context, host string) (net.Conn, error) {
-	addresses, err := p.resolve(ctx, host)
-	if err != nil {
-		return nil, err
-	}
-
-	dialer := net.Dialer{Timeout: DialTimeout / time.Duration(max(1, len(addresses)))}
-
-	var last error
-
-	for _, address := range addresses {
-		var conn net.Conn
-		if conn, last = dialer.DialContext(ctx, "tcp", net.JoinHostPort(address.String(), p.port)); last == nil {
-			return conn, nil
-		}
-	}
-
-	return nil, last
 }

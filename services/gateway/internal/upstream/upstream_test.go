@@ -2,19 +2,14 @@ package upstream_test
 
 import (
 	"context"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -190,117 +185,5 @@ func TestAnswerUnavailableIsNoBrokenConnection(t *testing.T) {
 
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("was retried for %s", took)
-	}
-}
-
-// free has a place for every connection.
-type free struct{}
-
-func (free) Dial(context.Context) (func(), error) { return func() {}, nil }
-
-func TestPeerThatIsDown(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	_ = listener.Close()
-
-	peers := upstream.NewPeers(port,
-		func(string) credentials.TransportCredentials { return insecure.NewCredentials() },
-		func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-		})
-	t.Cleanup(peers.Close)
-
-	conn, err := peers.Get(t.Context(), "some-node", free{})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	begin := time.Now()
-
-	err = invoke(bounded(t, 20*time.Second), conn, true)
-	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "node some-node") || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("got %v", err)
-	}
-
-	if took := time.Since(begin); took > upstream.DialTimeout {
-		t.Errorf("took %s", took)
-	}
-}
-
-// TestPeersAreForgotten counts how often a node is looked up: once for each connection.
-func TestPeersAreForgotten(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	server := fake.NewOwner("networkd")
-
-	go func() { _ = server.Serve(listener) }()
-
-	t.Cleanup(server.Stop)
-
-	var lookups atomic.Int32
-
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	peers := upstream.NewPeers(port,
-		func(string) credentials.TransportCredentials { return insecure.NewCredentials() },
-		func(_ context.Context, host string) ([]netip.Addr, error) {
-			lookups.Add(1)
-
-			return []netip.Addr{netip.MustParseAddr(host)}, nil
-		})
-	t.Cleanup(peers.Close)
-
-	use := func(host string) error {
-		conn, err := peers.Get(t.Context(), host, free{})
-		if err != nil {
-			t.Fatal(err)
-		}
-
-		defer conn.Done()
-
-		return invoke(bounded(t, 10*time.Second), conn, false)
-	}
-
-	for range 2 {
-		if err := use("127.0.0.1"); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	if got := lookups.Swap(0); got != 1 {
-		t.Errorf("two calls made %d connections", got)
-	}
-
-	// A call that goes on keeps its connection when the certificates change, the next one makes its own.
-	conn, err := peers.Get(t.Context(), "127.0.0.1", free{})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	peers.Renew()
-
-	if err := invoke(bounded(t, 10*time.Second), conn, false); err != nil {
-		t.Errorf("a call on a connection that is to go: %v", err)
-	}
-
-	conn.Done()
-
-	if err := use("127.0.0.1"); err != nil || lookups.Swap(0) != 1 {
-		t.Errorf("after the change of certificates: %v", err)
-	}
-
-	// Nobody is there: what led nowhere is not kept and not tried again by itself.
-	if err := use("127.0.0.9"); err == nil {
-		t.Fatal("127.0.0.9 answers")
-	}
-
-	if got := upstream.Pooled(peers); got != 1 {
-		t.Errorf("%d connections are kept, want the one that is good", got)
 	}
 }
