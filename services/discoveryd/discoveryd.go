@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"path/filepath"
 
+	clusterapi "github.com/dactyl-os/dactyl/proto/cluster"
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/controllers"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
+	"github.com/dactyl-os/dactyl/services/discoveryd/internal/health"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/identity"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 	"github.com/dactyl-os/dactyl/services/kit/standin"
@@ -44,6 +46,7 @@ func New(env *daemon.Env) error {
 	}
 
 	env.Go("gossip", mesh.Run)
+	clusterapi.RegisterClusterServiceServer(env.Server(), health.New(mesh))
 
 	if err := env.Controller(controllers.Config{}); err != nil {
 		return err

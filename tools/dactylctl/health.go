@@ -39,7 +39,8 @@ func (a *app) healthCommand() *cobra.Command {
 			}
 
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
-				ctx, cancel := context.WithTimeout(ctx, f.timeout)
+				// The node is given its time; its last word says what is missing.
+				ctx, cancel := context.WithTimeout(ctx, f.timeout+look)
 				defer cancel()
 				if f.server {
 					err := a.serverHealth(ctx, c, f)
@@ -47,6 +48,9 @@ func (a *app) healthCommand() *cobra.Command {
 						return err
 					}
 				}
+
+				ctx, cancel = context.WithTimeout(ctx, f.timeout)
+				defer cancel()
 
 				return a.clientHealth(ctx, c, f)
 			})

@@ -56,7 +56,7 @@ func runs(words, path []string) bool {
 }
 
 // scenarioWords are the command lines in test files: the literal words of calls to ctl, try, Dactylctl and firstLine, and of the
-// field "run" of tables.
+// field "run" of tables, and those that createArgs gives.
 func scenarioWords(t *testing.T, patterns ...string) [][]string {
 	t.Helper()
 
@@ -100,6 +100,10 @@ func commandLine(node ast.Node) []string {
 		}
 
 		if slices.Contains([]string{"ctl", "try", "Dactylctl", "firstLine"}, name) {
+			return words(n)
+		}
+	case *ast.FuncDecl:
+		if n.Name.Name == "createArgs" {
 			return words(n)
 		}
 	case *ast.KeyValueExpr:

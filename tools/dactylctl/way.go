@@ -17,10 +17,6 @@ func (w *way) follow(ctx context.Context, c *client.Client) {
 	if err != nil {
 		return
 	}
-	// The header says that no later event is missed.
-	if _, err := stream.Header(); err != nil {
-		return
-	}
 	go func() {
 		_ = client.Receive(c, stream, func(_ string, e *machine.Event) error {
 			w.note(e)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -28,7 +29,10 @@ func TestEveryCommand(t *testing.T) {
 		steps []step
 	}{
 		{"look at a node", []step{
-			{run: "-n $CP health --wait-timeout 2m"},
+			{run: "-n $CP health --wait-timeout 2m", want: `(?m)^waiting for all nodes to be ready and their services healthy, etcd among them: OK$`},
+			{run: "-n $WORKER health --worker-nodes $WORKER --control-plane-nodes $CP,10.77.0.3,10.77.0.4", want: `(?m)^waiting for all nodes to answer: OK$`},
+			{run: "-n $CP health --worker-nodes 10.77.0.99 --wait-timeout 2s", want: `10\.77\.0\.99 is no member`, fails: true},
+			{run: "-n $CP health --server=false --wait-timeout 2m", want: `(?m)^waiting for etcd to be healthy: OK$`},
 			{run: "-n $CP version --short", want: `(?m)^\t\$CP: v1\.8\.4\+dactyl`},
 			{run: "-n $CP read /etc/os-release", want: `(?m)^VERSION_ID=v1\.8\.4-dactyl`},
 			{run: "-n $CP list /etc", want: `(?m)^\S+ +os-release$`},
@@ -107,8 +111,12 @@ var places = strings.NewReplacer("$CP", controlPlanes[0], "$WORKER", worker)
 func (s step) check(t *testing.T, dir string) {
 	t.Helper()
 
+	// What hangs fails, and the cluster is ended by the suite instead of left behind.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+
 	client := outside.Repository("_out", "dactylctl")
-	r := outside.Run(t.Context(), "env", append([]string{"-C", dir, "EDITOR=true", client}, strings.Fields(places.Replace(s.run))...)...)
+	r := outside.Run(ctx, "env", append([]string{"-C", dir, "EDITOR=true", client}, strings.Fields(places.Replace(s.run))...)...)
 	text := r.Stdout + r.Stderr
 
 	if s.fails {

@@ -114,7 +114,7 @@ func TestCallersAreAskedFor(t *testing.T) {
 		t.Error(err)
 	}
 
-	want := "timed may not call /machine.MachineService/Reboot: its callers inside the node are configd, diskd"
+	want := "timed may not call /machine.MachineService/Reboot: its callers inside the node are configd"
 	if err := access.CheckCaller(reboot, "timed"); status.Code(err) != codes.PermissionDenied || status.Convert(err).Message() != want {
 		t.Errorf("got %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/dactyl-os/dactyl/proto/resource/network"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/spec"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
@@ -30,6 +31,7 @@ func (*Local) Inputs() []controller.Input {
 		reconcile.MachineConfigInput(),
 		{Namespace: network.NamespaceName, Type: network.HostnameStatusType, ID: optional.Some(network.HostnameID), Kind: controller.InputWeak},
 		{Namespace: network.NamespaceName, Type: network.NodeAddressType, Kind: controller.InputWeak},
+		{Namespace: runtime.NamespaceName, Type: runtime.MachineStatusType, ID: optional.Some(runtime.MachineStatusID), Kind: controller.InputWeak},
 	}
 }
 
@@ -84,6 +86,15 @@ func readNode(ctx context.Context, r controller.Reader) (spec.Node, error) {
 
 	if node.All, err = addresses(ctx, r, network.NodeAddressCurrentID); err != nil {
 		return node, err
+	}
+
+	status, err := reconcile.Find[*runtime.MachineStatus](ctx, r, runtime.MachineStatusID)
+	if err != nil {
+		return node, err
+	}
+
+	if status != nil {
+		node.Status = status.TypedSpec()
 	}
 
 	standing, err := addresses(ctx, r, network.NodeAddressDefaultID)

@@ -112,6 +112,14 @@ func (m *Mesh) View() (View, bool) {
 	return View{Affiliates: affiliates, Members: membership.Members(m.nodeID, affiliates, m.presence)}, true
 }
 
+// There says whether a node answers now; a member that went away is one for a while longer.
+func (m *Mesh) There(nodeID string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	return nodeID == m.nodeID || m.presence.There(nodeID)
+}
+
 // Configure sets what the configuration asks for.
 func (m *Mesh) Configure(settings Settings) {
 	m.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -22,7 +23,12 @@ type Record struct {
 	MachineType     int32
 	APIServerPort   int32
 	Addresses       []netip.Addr
+	// Health is Ready, or in words what the node is doing or lacks; empty from a node that does not tell.
+	Health string
 }
+
+// Ready is the health of a node that runs and misses nothing.
+const Ready = "ready"
 
 // Limits that no honest record comes near.
 const (
@@ -43,6 +49,7 @@ const (
 	fieldMachineType
 	fieldAPIServerPort
 	fieldAddress
+	fieldHealth
 )
 
 const fieldRecord protowire.Number = 1
@@ -51,7 +58,7 @@ const fieldRecord protowire.Number = 1
 func (r Record) Same(other Record) bool {
 	return r.NodeID == other.NodeID && r.Hostname == other.Hostname && r.Nodename == other.Nodename &&
 		r.OperatingSystem == other.OperatingSystem && r.MachineType == other.MachineType &&
-		r.APIServerPort == other.APIServerPort && slices.Equal(r.Addresses, other.Addresses)
+		r.APIServerPort == other.APIServerPort && r.Health == other.Health && slices.Equal(r.Addresses, other.Addresses)
 }
 
 // Encode is the wire form (protobuf).
@@ -71,7 +78,16 @@ func (r Record) Encode() []byte {
 		b = protowire.AppendBytes(b, addr.WithZone("").AsSlice())
 	}
 
-	return b
+	return appendText(b, fieldHealth, cut(r.Health))
+}
+
+// cut keeps a text within what others read.
+func cut(text string) string {
+	if len(text) > maxText {
+		return strings.ToValidUTF8(text[:maxText], "")
+	}
+
+	return text
 }
 
 func appendText(b []byte, field protowire.Number, text string) []byte {
@@ -114,7 +130,7 @@ func Decode(data []byte) (Record, error) {
 
 func (r *Record) set(field protowire.Number, number uint64, value []byte) error {
 	texts := map[protowire.Number]*string{
-		fieldNodeID: &r.NodeID, fieldHostname: &r.Hostname, fieldNodename: &r.Nodename, fieldOperatingSystem: &r.OperatingSystem,
+		fieldNodeID: &r.NodeID, fieldHostname: &r.Hostname, fieldNodename: &r.Nodename, fieldOperatingSystem: &r.OperatingSystem, fieldHealth: &r.Health,
 	}
 
 	if text, ok := texts[field]; ok {

@@ -13,7 +13,7 @@ func sample() record.Record {
 	return record.Record{
 		NodeID: "node-a", Version: 7, Hostname: "cp-1.example.org", Nodename: "cp-1", OperatingSystem: "Dactyl (v1.8.0)",
 		MachineType: 2, APIServerPort: 6443,
-		Addresses: []netip.Addr{netip.MustParseAddr("10.5.0.2"), netip.MustParseAddr("fd00::2")},
+		Addresses: []netip.Addr{netip.MustParseAddr("10.5.0.2"), netip.MustParseAddr("fd00::2")}, Health: record.Ready,
 	}
 }
 

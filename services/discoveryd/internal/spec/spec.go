@@ -14,6 +14,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/proto/resource/enums"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/record"
 )
@@ -28,6 +29,8 @@ type Node struct {
 	Routed, All []netip.Addr
 	// Default is the address that stands for the node.
 	Default netip.Addr
+	// Status is init's word about the machine; nil before it has told.
+	Status *runtime.MachineStatusSpec
 }
 
 // Info names the cluster.
@@ -65,6 +68,7 @@ func Record(c *config.Config, node Node, version string) record.Record {
 		OperatingSystem: "Dactyl (" + version + ")",
 		MachineType:     machineType(c),
 		Addresses:       defaultFirst(own(c, node.Routed), node.Default),
+		Health:          Health(node.Status),
 	}
 
 	if node.Hostname != "" && node.Domainname != "" {
@@ -80,6 +84,23 @@ func Record(c *config.Config, node Node, version string) record.Record {
 	}
 
 	return r
+}
+
+// Health is how a node is, in one line: record.Ready, or its stage and what it lacks.
+func Health(status *runtime.MachineStatusSpec) string {
+	switch {
+	case status == nil:
+		return ""
+	case status.Stage == enums.MachineStageRunning && status.Status.Ready:
+		return record.Ready
+	}
+
+	words := []string{status.Stage.String()}
+	for _, unmet := range status.Status.UnmetConditions {
+		words = append(words, unmet.Name+" is "+unmet.Reason)
+	}
+
+	return strings.Join(strings.Fields(strings.Join(words, ", ")), " ")
 }
 
 // defaultFirst puts the address that stands for the node before the others: who reads the list tries it first.

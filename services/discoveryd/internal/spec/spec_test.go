@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/resource/enums"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
+	"github.com/dactyl-os/dactyl/services/discoveryd/internal/record"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/spec"
 )
 
@@ -119,5 +122,19 @@ func TestEnabled(t *testing.T) {
 	shown := spec.Discovery(load(t, controlPlane))
 	if string(shown.ServiceEncryptionKey) != "secret" || shown.ServiceClusterID != "cluster-1" || shown.RegistryServiceEnabled {
 		t.Errorf("shown: %+v", shown)
+	}
+}
+
+func TestHealthIsOneLine(t *testing.T) {
+	t.Parallel()
+
+	status := &runtime.MachineStatusSpec{Stage: enums.MachineStageRunning, Status: runtime.MachineStatusStatus{Ready: true}}
+	if got := spec.Health(status); got != record.Ready {
+		t.Errorf("a node that is well is %q", got)
+	}
+
+	status.Status = runtime.MachineStatusStatus{UnmetConditions: []runtime.UnmetCondition{{Name: "service etcdd", Reason: "Failed: panic\nat line"}, {Name: "service timed", Reason: "Waiting"}}}
+	if got, want := spec.Health(status), "running, service etcdd is Failed: panic at line, service timed is Waiting"; got != want || spec.Health(nil) != "" {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
