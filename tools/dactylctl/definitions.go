@@ -22,6 +22,7 @@ type definition struct {
 	Aliases          []string           `yaml:"aliases"`
 	AllAliases       []string           `yaml:"allAliases"`
 	PrintColumns     []meta.PrintColumn `yaml:"printColumns"`
+	Sensitivity      string             `yaml:"sensitivity"`
 }
 
 func (d definition) id() string { return strings.ToLower(d.Type) }

@@ -49,7 +49,7 @@ func (a *app) root() *cobra.Command {
 		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(), a.inspectCommand(),
 		a.listCommand(), a.logsCommand(), a.machineConfigCommand(), a.memoryCommand(), a.metaCommand(),
 		a.mountsCommand(), a.patchCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(), a.resetCommand(), a.restartCommand(),
-		a.serviceCommand(), a.shutdownCommand(), a.statsCommand(), a.timeCommand(), a.usageCommand(),
+		a.serviceCommand(), a.shutdownCommand(), a.statsCommand(), a.supportCommand(), a.timeCommand(), a.usageCommand(),
 		a.validateCommand(), a.versionCommand(),
 	)
 
