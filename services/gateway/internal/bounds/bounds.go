@@ -18,6 +18,8 @@ type Amount struct {
 	Streams int
 	// Bytes are requests and answers that wait in the gateway.
 	Bytes int
+	// Remembered are bytes of what watchers were told, for watches that go on over the restart of an owner.
+	Remembered int
 }
 
 // Limits are the bounds by kind of caller and of all together.
@@ -35,9 +37,9 @@ type Limits struct {
 // Default are the limits of a node. A connection costs 40 KiB, a stream 50 KiB with what waits in it: with the bytes in hand
 // the gateway stays 64 MiB above its idle size, and 512 watches are 14 MiB at their owner.
 var Default = Limits{
-	Caller:      Amount{Connections: 128, Calls: 1024, Streams: 128, Bytes: 8 << 20},
-	Node:        Amount{Connections: 32, Calls: 1024, Streams: 256, Bytes: 8 << 20},
-	Total:       Amount{Connections: 384, Calls: 2048, Streams: 512, Bytes: 16 << 20},
+	Caller:      Amount{Connections: 128, Calls: 1024, Streams: 128, Bytes: 8 << 20, Remembered: 2 << 20},
+	Node:        Amount{Connections: 32, Calls: 1024, Streams: 256, Bytes: 8 << 20, Remembered: 2 << 20},
+	Total:       Amount{Connections: 384, Calls: 2048, Streams: 512, Bytes: 16 << 20, Remembered: 6 << 20},
 	CallerDials: 64, Dials: 128,
 }
 
@@ -145,12 +147,28 @@ func (c *Call) Release(size int) {
 	c.held.Bytes -= size
 }
 
+// Remember counts bytes that are kept as long as the call goes on, or gives some back; false when they are too many.
+func (c *Call) Remember(size int) bool {
+	c.account.ledger.mu.Lock()
+	defer c.account.ledger.mu.Unlock()
+
+	if size < 0 {
+		c.account.add(Amount{Remembered: size})
+	} else if c.account.take(Amount{Remembered: size}) != nil {
+		return false
+	}
+
+	c.held.Remembered += size
+
+	return true
+}
+
 // Leave gives back everything that the call has in hand.
 func (c *Call) Leave() {
 	c.account.ledger.mu.Lock()
 	defer c.account.ledger.mu.Unlock()
 
-	c.account.add(Amount{Calls: -c.held.Calls, Streams: -c.held.Streams, Bytes: -c.held.Bytes})
+	c.account.add(Amount{Calls: -c.held.Calls, Streams: -c.held.Streams, Bytes: -c.held.Bytes, Remembered: -c.held.Remembered})
 	c.held = Amount{}
 }
 
@@ -177,6 +195,7 @@ func (a *Account) add(more Amount) {
 func (a Amount) plus(b Amount) Amount {
 	return Amount{
 		Connections: a.Connections + b.Connections, Calls: a.Calls + b.Calls, Streams: a.Streams + b.Streams, Bytes: a.Bytes + b.Bytes,
+		Remembered: a.Remembered + b.Remembered,
 	}
 }
 
@@ -193,6 +212,8 @@ func (a Amount) beyond(more, limit Amount) (what string, bound int) {
 		return "calls in hand", limit.Calls
 	case more.Bytes > 0 && sum.Bytes > limit.Bytes:
 		return "bytes of requests and answers in hand", limit.Bytes
+	case more.Remembered > 0 && sum.Remembered > limit.Remembered:
+		return "bytes remembered for watches", limit.Remembered
 	default:
 		return "", 0
 	}

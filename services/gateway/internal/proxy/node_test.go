@@ -45,6 +45,7 @@ func types(name string) (route.Type, bool) {
 	typ, ok := map[string]route.Type{
 		secretType: {Owner: "trustd", Sensitive: true},
 		openType:   {Owner: "networkd"},
+		noteType:   {Owner: "networkd"},
 		farType:    {Owner: "diskd"},
 	}[name]
 

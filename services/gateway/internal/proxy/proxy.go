@@ -168,7 +168,7 @@ type call struct {
 	info   *caller.AuthInfo
 	hand   *bounds.Call
 	md     metadata.MD
-	// begun is set when the caller has the header already.
+	// begun is set when the caller's header is settled.
 	begun bool
 }
 

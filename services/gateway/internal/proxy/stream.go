@@ -44,12 +44,26 @@ func (c *call) download(ctx context.Context) error {
 func (c *call) follow(
 	ctx context.Context, target string, request *raw.Frame, send func(any) error,
 ) (grpc.ClientStream, error) {
-	stream, err := c.relay(ctx, target, request, send)
+	stream, err := c.durable(ctx, target, request, send)
 	if c.empty(err) {
 		return c.silence(ctx, target, request, send)
 	}
 
 	return stream, err
+}
+
+// durable is relay for what can be asked for again when it breaks off.
+func (c *call) durable(
+	ctx context.Context, target string, request *raw.Frame, send func(any) error,
+) (grpc.ClientStream, error) {
+	switch method := c.plan.Method; {
+	case method.State && method.Short == "List":
+		return c.list(ctx, target, request, send)
+	case method.State && method.Short == "Watch" && c.here(target):
+		return c.watch(ctx, request, send)
+	default:
+		return c.relay(ctx, target, request, send)
+	}
 }
 
 // relay is follow for a daemon that is on its node.
@@ -77,7 +91,10 @@ func (c *call) relay(
 	err = patience.explain(err, c.info.Local)
 	if err == nil && c.plan.Reach != route.Many && !c.begun {
 		err = c.passHeader(stream)
+		c.begun = true
 	}
+
+	opened := err == nil
 
 	for err == nil {
 		err = send(message)
@@ -91,6 +108,10 @@ func (c *call) relay(
 
 	if errors.Is(err, io.EOF) {
 		err = nil
+	}
+
+	if opened {
+		err = conn.Ended(stream, err)
 	}
 
 	return stream, err

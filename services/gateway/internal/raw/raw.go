@@ -20,6 +20,13 @@ func FromBytes(data []byte) *Frame {
 // Len is the message's size.
 func (f *Frame) Len() int { return f.data.Len() }
 
+// Share gives the same message once more, with a reference of its own.
+func (f *Frame) Share() *Frame {
+	f.data.Ref()
+
+	return &Frame{data: f.data}
+}
+
 // Append adds bytes at the end of the message without copying what is there.
 func (f *Frame) Append(data []byte) {
 	f.data = append(f.data[:len(f.data):len(f.data)], mem.SliceBuffer(data))

@@ -98,6 +98,15 @@ func (c *Conn) Stream(
 	return stream, message, err
 }
 
+// Ended explains the end of a stream whose messages were coming: where the connection broke, who it was.
+func (c *Conn) Ended(stream grpc.ClientStream, err error) error {
+	if stream == nil || status.Code(err) != codes.Unavailable || len(stream.Trailer()) > 0 {
+		return err
+	}
+
+	return c.gone(err)
+}
+
 // Open opens a stream without sending anything.
 func (c *Conn) Open(ctx context.Context, desc *grpc.StreamDesc, method string) (grpc.ClientStream, error) {
 	var stream grpc.ClientStream
