@@ -91,10 +91,10 @@ func asked(docs Tree, place string) string {
 	var said []string
 
 	for _, doc := range docs.docs {
-		switch kind := KindOf(doc); {
-		case kind == place:
+		switch KindOf(doc) {
+		case place:
 			said = append(said, tree.Canonical(doc))
-		case kind == "":
+		case "":
 			for _, node := range valuesAt(doc, strings.Split(place, ".")) {
 				said = append(said, tree.Canonical(node))
 			}

@@ -117,6 +117,10 @@ func mergeMapping(base, patch *yaml.Node, t reflect.Type, path *tree.Path) error
 		if current == nil {
 			current = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 			if tree.IsNull(pair.Value) {
+				if !hasFields(t) {
+					tree.Set(base, key, pair.Value) // in a map a key counts without a value
+				}
+
 				continue
 			}
 		}
@@ -149,11 +153,24 @@ func isSet(node *yaml.Node, t reflect.Type) bool {
 		return true
 	}
 
-	value := reflect.New(t).Elem()
-	decoder := tree.Decoder{Report: func(*tree.Path, int, string, string) {}} // it loaded
-	decoder.Decode(node, value, nil)
+	value := typed(node, t)
 
 	return !value.IsZero() && (t.Kind() != reflect.Slice || value.Len() > 0)
+}
+
+// typed is a node as a typed reader has it; it loaded before.
+func typed(node *yaml.Node, t reflect.Type) reflect.Value {
+	value := reflect.New(t).Elem()
+	decoder := tree.Decoder{Report: func(*tree.Path, int, string, string) {}, Ignore: directive}
+	decoder.Decode(node, value, nil)
+
+	return value
+}
+
+func hasFields(t reflect.Type) bool {
+	t = tree.Indirect(t)
+
+	return t != nil && t.Kind() == reflect.Struct
 }
 
 // mergeList appends the patch's elements, or merges them into those of the same identity where the schema names one.
@@ -179,7 +196,7 @@ func mergeList(base, patch *yaml.Node, t reflect.Type, tag reflect.StructTag, pa
 
 		found := -1
 		if byKey {
-			found = slices.IndexFunc(base.Content, func(n *yaml.Node) bool { return sameElement(n, item, strings.Split(keys, ",")) })
+			found = slices.IndexFunc(base.Content, func(n *yaml.Node) bool { return sameElement(n, item, element, strings.Split(keys, ",")) })
 		}
 
 		if found < 0 {
@@ -199,10 +216,18 @@ func mergeList(base, patch *yaml.Node, t reflect.Type, tag reflect.StructTag, pa
 	return nil
 }
 
-func sameElement(a, b *yaml.Node, keys []string) bool {
+// sameElement compares two elements of a list by the first of the keys that says the same in both; an empty one says nothing.
+func sameElement(a, b *yaml.Node, t reflect.Type, keys []string) bool {
 	for _, key := range keys {
 		x, y := tree.Get(a, key), tree.Get(b, key)
-		if x != nil && y != nil && tree.Canonical(x) == tree.Canonical(y) {
+		if x == nil || y == nil {
+			continue
+		}
+
+		child, _ := tree.Child(t, key)
+
+		value := typed(x, child)
+		if !value.IsZero() && reflect.DeepEqual(value.Interface(), typed(y, child).Interface()) {
 			return true
 		}
 	}

@@ -21,15 +21,10 @@ type Decoder struct {
 	Deprecated func(path *Path, line int, message string)
 	// Ignore names keys that are passed over in mappings, such as $patch in patches.
 	Ignore string
-	schema schema
 }
 
 // Decode fills v, which must be settable.
 func (d *Decoder) Decode(node *yaml.Node, v reflect.Value, path *Path) {
-	if d.schema == nil {
-		d.schema = schema{}
-	}
-
 	node = Resolve(node)
 	if IsNull(node) {
 		return
@@ -108,7 +103,7 @@ func describe(node *yaml.Node) string {
 }
 
 func (d *Decoder) structure(node *yaml.Node, v reflect.Value, path *Path) {
-	fields := d.schema.fields(v.Type())
+	fields := FieldsOf(v.Type())
 	lines := map[string]int{}
 
 	for _, pair := range Pairs(node) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Field is one YAML field of a struct type.
@@ -15,8 +16,22 @@ type Field struct {
 	Index []int
 }
 
-// FieldsOf lists a struct's YAML fields, inlined ones among them.
+// fieldsOf remembers the fields of struct types: reflection is half of the work of reading a configuration otherwise.
+var fieldsOf sync.Map
+
+// FieldsOf lists a struct's YAML fields, inlined ones among them; to be read only.
 func FieldsOf(t reflect.Type) []Field {
+	if known, ok := fieldsOf.Load(t); ok {
+		return known.([]Field) //nolint:forcetypeassert // nothing else is put in
+	}
+
+	fields := reflectFields(t)
+	fieldsOf.Store(t, fields)
+
+	return fields
+}
+
+func reflectFields(t reflect.Type) []Field {
 	var fields []Field
 
 	for i := range t.NumField() {
@@ -26,7 +41,7 @@ func FieldsOf(t reflect.Type) []Field {
 		switch {
 		case options == "inline":
 			for _, inner := range FieldsOf(f.Type) {
-				inner.Index = append([]int{i}, inner.Index...)
+				inner.Index = append([]int{i}, inner.Index...) // a copy of the remembered one
 				fields = append(fields, inner)
 			}
 		case name != "":
@@ -37,28 +52,15 @@ func FieldsOf(t reflect.Type) []Field {
 	return fields
 }
 
-// schema remembers the fields of struct types while a configuration is read: reflection is half of the work otherwise.
-type schema map[reflect.Type][]Field
-
-func (s schema) fields(t reflect.Type) []Field {
-	fields, known := s[t]
-	if !known {
-		fields = FieldsOf(t)
-		s[t] = fields
-	}
-
-	return fields
-}
-
-// child returns the type and tags below a type for a key ("" for a list's elements); nil where the schema ends.
-func (s schema) child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
+// Child returns the type and tags below a type for a key ("" for a list's elements); nil where the schema ends.
+func Child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
 	if t = Indirect(t); t == nil {
 		return nil, ""
 	}
 
 	switch t.Kind() {
 	case reflect.Struct:
-		for _, f := range s.fields(t) {
+		for _, f := range FieldsOf(t) {
 			if f.Name == key {
 				return f.Type, f.Tag
 			}
@@ -68,11 +70,6 @@ func (s schema) child(t reflect.Type, key string) (reflect.Type, reflect.StructT
 	}
 
 	return nil, ""
-}
-
-// Child is the schema of one step down.
-func Child(t reflect.Type, key string) (reflect.Type, reflect.StructTag) {
-	return schema{}.child(t, key)
 }
 
 // Indirect removes a pointer.

@@ -12,15 +12,6 @@ import (
 
 // Walk visits every scalar that the schema describes, with the tags of its field.
 func Walk(node *yaml.Node, t reflect.Type, tag reflect.StructTag, path *Path, visit func(*Path, *yaml.Node, reflect.Type, reflect.StructTag)) {
-	walker{schema{}, visit}.walk(node, t, tag, path)
-}
-
-type walker struct {
-	schema schema
-	visit  func(*Path, *yaml.Node, reflect.Type, reflect.StructTag)
-}
-
-func (w walker) walk(node *yaml.Node, t reflect.Type, tag reflect.StructTag, path *Path) {
 	if t == nil {
 		return
 	}
@@ -28,16 +19,16 @@ func (w walker) walk(node *yaml.Node, t reflect.Type, tag reflect.StructTag, pat
 	switch node = Resolve(node); node.Kind {
 	case yaml.MappingNode:
 		for _, pair := range Pairs(node) {
-			child, childTag := w.schema.child(t, pair.Key.Value)
-			w.walk(pair.Value, child, childTag, path.Key(pair.Key.Value))
+			child, childTag := Child(t, pair.Key.Value)
+			Walk(pair.Value, child, childTag, path.Key(pair.Key.Value), visit)
 		}
 	case yaml.SequenceNode:
-		child, _ := w.schema.child(t, "")
+		child, _ := Child(t, "")
 		for i, element := range node.Content {
-			w.walk(element, child, tag, path.Index(i))
+			Walk(element, child, tag, path.Index(i), visit)
 		}
 	case yaml.ScalarNode:
-		w.visit(path, node, Indirect(t), tag)
+		visit(path, node, Indirect(t), tag)
 	}
 }
 
@@ -102,8 +93,24 @@ func Canonical(node *yaml.Node) string {
 
 		return "[" + strings.Join(parts, ",") + "]"
 	default:
-		return fmt.Sprintf("%s %q", node.ShortTag(), node.Value)
+		return canonicalScalar(node)
 	}
+}
+
+// canonicalScalar writes numbers and null in one of their spellings: 0x10 is 16, and ~ is null.
+func canonicalScalar(node *yaml.Node) string {
+	tag := node.ShortTag()
+
+	var value any
+
+	switch tag {
+	case "!!int", "!!float", "!!null", "!!bool":
+		if err := node.Decode(&value); err == nil {
+			return fmt.Sprintf("%s %v", tag, value)
+		}
+	}
+
+	return fmt.Sprintf("%s %q", tag, node.Value)
 }
 
 // Set writes a key of a mapping, at the end if it is new.
