@@ -229,6 +229,20 @@ func (f *fake) LogsContainers(ctx context.Context, _ *emptypb.Empty) (*machine.L
 	})}, nil
 }
 
+// Netstat tells back what it was asked for in the first record's program.
+func (f *fake) Netstat(ctx context.Context, req *machine.NetstatRequest) (*machine.NetstatResponse, error) {
+	return &machine.NetstatResponse{Messages: each(ctx, func(md *common.Metadata) *machine.Netstat {
+		return &machine.Netstat{Metadata: md, Connectrecord: []*machine.ConnectRecord{
+			{
+				L4Proto: "tcp", Localip: "0.0.0.0", Localport: 50000, Remoteip: "0.0.0.0", State: machine.ConnectRecord_LISTEN, Inode: 4711, Uid: 50,
+				Process: &machine.ConnectRecord_Process{Pid: 7, Name: fmt.Sprintf("gateway %s %s", req.GetFilter(), strings.Join(strings.Fields(req.GetL4Proto().String()), " "))},
+			},
+			{L4Proto: "tcp6", Localip: "fd00::1", Localport: 50000, Remoteip: "fd00::2", Remoteport: 4242, State: machine.ConnectRecord_CLOSEWAIT, Txqueue: 12, Tr: machine.ConnectRecord_KEEPALIVE, Timerwhen: 150, Retrnsmt: 1},
+			{L4Proto: "udp", Localip: "10.0.0.1", Localport: 53, Remoteip: "0.0.0.0", State: machine.ConnectRecord_CLOSE, Rxqueue: 3, Process: &machine.ConnectRecord_Process{}},
+		}}
+	})}, nil
+}
+
 func (f *fake) Restart(ctx context.Context, req *machine.RestartRequest) (*machine.RestartResponse, error) {
 	if req.GetNamespace() != "system" || req.GetId() != "networkd" {
 		return nil, status.Errorf(codes.NotFound, "no service %q here: `service` lists them", req.GetId())

@@ -127,7 +127,7 @@ func (b *bundle) add(node, name string, content []byte) error {
 // tables are the commands whose output goes into a bundle as it is.
 var tables = []struct{ file, command string }{
 	{"version.txt", "version"}, {"daemons.txt", "version --daemons"}, {"services.txt", "service"}, {"members.txt", "get members"}, {"dmesg.log", "dmesg"}, {"memory.txt", "memory -v"},
-	{"mounts.txt", "mounts"}, {"disks.txt", "disks"}, {"processes.txt", "processes"}, {"stats.txt", "stats"}, {"time.txt", "time"},
+	{"mounts.txt", "mounts"}, {"netstat.txt", "netstat -apo"}, {"disks.txt", "disks"}, {"processes.txt", "processes"}, {"stats.txt", "stats"}, {"time.txt", "time"},
 	{"dependencies.dot", "inspect dependencies"}, {"etcd-members.txt", "etcd members"}, {"etcd-status.txt", "etcd status"}, {"etcd-alarms.txt", "etcd alarm list"},
 }
 
