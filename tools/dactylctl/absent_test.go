@@ -16,7 +16,7 @@ var (
 		"apply-config": "-f worker.yaml", "bootstrap": "", "config new": "new.conf", "copy": "/etc out", "disks": "", "dmesg": "", "edit": "mc",
 		"etcd alarm disarm": "", "etcd alarm list": "", "etcd defrag": "", "etcd forfeit-leadership": "", "etcd leave": "", "etcd members": "",
 		"etcd remove-member": "1", "etcd snapshot": "db", "etcd status": "", "events": "", "get": "links", "inspect dependencies": "", "restart": "networkd", "health": "--wait-timeout 1s", "list": "/etc",
-		"logs": "etcd", "memory": "", "meta delete": "0x0a", "meta write": "0x0a x", "mounts": "", "netstat": "", "patch": "mc -p {}", "processes": "", "read": "/etc/hosts",
+		"logs": "etcd", "memory": "", "meta delete": "0x0a", "meta write": "0x0a x", "mounts": "", "netstat": "", "patch": "mc -p {}", "pcap": "", "processes": "", "read": "/etc/hosts",
 		"reboot": "", "reset": "", "service": "", "shutdown": "", "stats": "", "support": "", "time": "", "usage": "/etc", "version": "",
 	}
 	local = []string{"cluster", "completion", "config", "gen", "help", "machineconfig", "validate"}
@@ -77,5 +77,20 @@ func TestARestartIsInvisible(t *testing.T) {
 		if got := session(t, strings.Fields(command)...); !strings.Contains(got, want) || strings.Contains(got, "exit code") != strings.Contains(want, "hostd") {
 			t.Error(got)
 		}
+	}
+}
+
+// TestCapture: the node's bytes go into the file as they are.
+func TestCapture(t *testing.T) {
+	start(t, &fake{})
+	defer enter(t)()
+	if got := session(t, "-n", "10.0.0.1", "pcap", "-o", "a.pcap"); strings.Contains(got, "error") {
+		t.Error(got)
+	}
+	if got := must(os.ReadFile("a.pcap"))(t); !slices.Equal(got, recorded(ipv4(1, 8, 0))) {
+		t.Errorf("%x", got)
+	}
+	if got := session(t, "pcap", "-o", "a.pcap"); !strings.Contains(got, "is there already") {
+		t.Error(got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -241,6 +242,19 @@ func (f *fake) Netstat(ctx context.Context, req *machine.NetstatRequest) (*machi
 			{L4Proto: "udp", Localip: "10.0.0.1", Localport: 53, Remoteip: "0.0.0.0", State: machine.ConnectRecord_CLOSE, Rxqueue: 3, Process: &machine.ConnectRecord_Process{}},
 		}}
 	})}, nil
+}
+
+func (f *fake) PacketCapture(req *machine.PacketCaptureRequest, stream grpc.ServerStreamingServer[common.Data]) error {
+	if req.GetInterface() != "eth0" {
+		return status.Errorf(codes.NotFound, "no link %q: `get links` lists them", req.GetInterface())
+	}
+	for chunk := range slices.Chunk(recorded(ipv4(1, 8, 0)), 7) {
+		if err := stream.Send(&common.Data{Bytes: chunk}); err != nil {
+			return err
+		}
+	}
+
+	return nil
 }
 
 func (f *fake) Restart(ctx context.Context, req *machine.RestartRequest) (*machine.RestartResponse, error) {

@@ -35,6 +35,7 @@ func TestOutput(t *testing.T) {
 		"inspect": {{"-n", "10.0.0.1", "inspect", "dependencies"}, {"inspect", "dependencies", "--with-resources"}},
 		"restart": {{"-n", "10.0.0.1,10.0.0.2", "restart", "networkd"}, {"restart", "nosuch"}, {"restart", "-k", "kube-system/x"}, {"__complete", "restart", ""}},
 		"netstat": {{"-n", "10.0.0.1,10.0.0.2", "netstat"}, {"netstat", "-laxpo"}, {"netstat", "-l", "-p", "-t", "-4"}, {"netstat", "-pu6"}, {"netstat", "-vp"}},
+		"pcap":    {{"-n", "10.0.0.1", "pcap"}, {"pcap", "-i", "eth9"}, {"pcap", "--bpf-filter", "port 53"}, {"-n", "10.0.0.1,10.0.0.2", "pcap"}},
 		"reboot":  {{"-n", "10.0.0.1", "reboot"}, {"reboot", "--wait=false"}},
 		"fanout":  {{"-n", "10.0.0.1,10.0.0.2,10.0.0.9,10.0.0.3", "version", "--short"}},
 		"input":   {{"apply-config"}, {"patch", "mc"}, {"patch", "links", "-p", "{}"}, {"meta", "write", "0x100", "x"}, {"reboot", "-m", "soft"}, {"validate", "-c", "x"}, {"list", "-t", "x"}, {"processes", "-s", "size"}},
