@@ -111,8 +111,11 @@ func (a *archive) directory(path string, info os.FileInfo) error {
 		return err
 	}
 
-	if err := errors.Join(a.ctx.Err(), a.header(rel+"/", info, "")); err != nil {
-		return err
+	// The directory itself is where the archive is unpacked: clients make it, and some refuse to make it twice.
+	if rel != "." {
+		if err := errors.Join(a.ctx.Err(), a.header(rel+"/", info, "")); err != nil {
+			return err
+		}
 	}
 
 	entries, err := a.root.readDir(path)

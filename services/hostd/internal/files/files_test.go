@@ -229,6 +229,12 @@ func TestArchive(t *testing.T) {
 		t.Error("a pipe is in the archive")
 	}
 
+	for name := range got {
+		if clean := filepath.Clean(name); clean == "." || strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") {
+			t.Errorf("the archive has an entry %q", name)
+		}
+	}
+
 	out.Reset()
 
 	if err := root.Archive(t.Context(), "/etc/hosts", &out); err != nil {
