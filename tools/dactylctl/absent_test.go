@@ -17,7 +17,7 @@ var (
 		"etcd alarm disarm": "", "etcd alarm list": "", "etcd defrag": "", "etcd forfeit-leadership": "", "etcd leave": "", "etcd members": "",
 		"etcd remove-member": "1", "etcd snapshot": "db", "etcd status": "", "events": "", "get": "links", "inspect dependencies": "", "restart": "networkd", "health": "--wait-timeout 1s", "list": "/etc",
 		"logs": "etcd", "memory": "", "meta delete": "0x0a", "meta write": "0x0a x", "mounts": "", "netstat": "", "patch": "mc -p {}", "pcap": "", "processes": "", "read": "/etc/hosts",
-		"reboot": "", "reset": "", "service": "", "shutdown": "", "stats": "", "support": "", "time": "", "usage": "/etc", "version": "",
+		"reboot": "", "reset": "", "rotate-ca": "", "service": "", "shutdown": "", "stats": "", "support": "", "time": "", "usage": "/etc", "version": "",
 	}
 	local = []string{"cluster", "completion", "config", "gen", "help", "machineconfig", "validate"}
 )

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/cosi-project/runtime/pkg/resource"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -22,10 +20,10 @@ import (
 )
 
 type healthFlags struct {
-	controlPlanes, workers []string
-	initNode, k8sEndpoint  string
-	server, e2e            bool
-	timeout                time.Duration
+	topology
+	k8sEndpoint string
+	server, e2e bool
+	timeout     time.Duration
 }
 
 func (a *app) healthCommand() *cobra.Command {
@@ -34,10 +32,6 @@ func (a *app) healthCommand() *cobra.Command {
 		Use: "health", Short: "Wait until the cluster is healthy, saying what is missing", Args: cobra.NoArgs,
 		Example: "  dactylctl -n 10.5.0.2 health\n  dactylctl -n 10.5.0.2 health --control-plane-nodes 10.5.0.2,10.5.0.3,10.5.0.4 --worker-nodes 10.5.0.5",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.initNode != "" {
-				f.controlPlanes = append(f.controlPlanes, f.initNode)
-			}
-
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				// The node is given its time; its last word says what is missing.
 				ctx, cancel := context.WithTimeout(ctx, f.timeout+look)
@@ -57,9 +51,7 @@ func (a *app) healthCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.controlPlanes, "control-plane-nodes", nil, "control plane nodes to check (default is those that discovery found)")
-	flags.StringSliceVar(&f.workers, "worker-nodes", nil, "worker nodes to check (default is those that discovery found)")
-	flags.StringVar(&f.initNode, "init-node", "", "a control plane node, by its name of old")
+	f.topology.add(cmd)
 	flags.StringVar(&f.k8sEndpoint, "k8s-endpoint", "", "endpoint of Kubernetes to check instead of the configured one")
 	flags.BoolVar(&f.e2e, "run-e2e", false, "run the tests of Kubernetes (not available)")
 	flags.BoolVar(&f.server, "server", true, "let the node run the checks when it can")
@@ -71,7 +63,7 @@ func (a *app) healthCommand() *cobra.Command {
 func (a *app) serverHealth(ctx context.Context, c *client.Client, f healthFlags) error {
 	stream, err := c.Cluster.HealthCheck(ctx, &cluster.HealthCheckRequest{
 		WaitTimeout: durationpb.New(f.timeout),
-		ClusterInfo: &cluster.ClusterInfo{ControlPlaneNodes: f.controlPlanes, WorkerNodes: f.workers, ForceEndpoint: f.k8sEndpoint},
+		ClusterInfo: &cluster.ClusterInfo{ControlPlaneNodes: f.named(), WorkerNodes: f.workers, ForceEndpoint: f.k8sEndpoint},
 	})
 	if err != nil {
 		return err
@@ -92,13 +84,11 @@ type check struct {
 
 // clientHealth runs the checks from here, one after the other.
 func (a *app) clientHealth(ctx context.Context, c *client.Client, f healthFlags) error {
-	if len(f.controlPlanes)+len(f.workers) == 0 {
-		if err := discover(ctx, c, &f); err != nil {
-			return fmt.Errorf("find the members: %w", err)
-		}
+	if err := f.complete(ctx, c); err != nil {
+		return err
 	}
 	fmt.Fprintf(a.err, "control plane nodes: %q, worker nodes: %q\n", f.controlPlanes, f.workers)
-	all := append(slices.Clone(f.controlPlanes), f.workers...)
+	all := f.all()
 	each := func(nodes []string, ask func(context.Context, string) error) func(context.Context) error {
 		return func(ctx context.Context) error {
 			for _, n := range nodes {
@@ -163,64 +153,6 @@ func reasonOf(err error) string {
 	}
 
 	return oneLine(text)
-}
-
-// discover takes the members that the node knows.
-func discover(ctx context.Context, c *client.Client, f *healthFlags) error {
-	items, err := fetch(ctx, c, resource.NewMetadata("cluster", "Members.cluster.talos.dev", "", resource.VersionUndefined))
-	if err != nil {
-		return err
-	}
-	var members []member
-	for _, r := range items {
-		spec, err := decodedSpec(r)
-		if err != nil {
-			return err
-		}
-		m, _ := spec.(map[string]any)
-		addresses, _ := m["addresses"].([]any)
-		one := member{worker: m["machineType"] == "worker"}
-		for _, a := range addresses {
-			one.addresses = append(one.addresses, fmt.Sprint(a))
-		}
-		members = append(members, one)
-	}
-	f.controlPlanes, f.workers = addressesOf(members)
-	if len(f.controlPlanes) == 0 {
-		return errors.New("discovery has found no control plane node: name them with --control-plane-nodes")
-	}
-
-	return nil
-}
-
-type member struct {
-	worker    bool
-	addresses []string
-}
-
-// addressesOf picks an address for each member: the first that no other member
-// has, as machines may share addresses on lo and virtual ones.
-func addressesOf(members []member) (controlPlanes, workers []string) {
-	count := map[string]int{}
-	for _, m := range members {
-		for _, a := range m.addresses {
-			count[a]++
-		}
-	}
-	for _, m := range members {
-		if len(m.addresses) == 0 {
-			continue
-		}
-		own := slices.IndexFunc(m.addresses, func(a string) bool { return count[a] == 1 })
-		address := m.addresses[max(own, 0)]
-		if m.worker {
-			workers = append(workers, address)
-		} else {
-			controlPlanes = append(controlPlanes, address)
-		}
-	}
-
-	return controlPlanes, workers
 }
 
 func nodeReady(ctx context.Context, c *client.Client) error {

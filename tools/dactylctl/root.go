@@ -51,6 +51,7 @@ func (a *app) root() *cobra.Command {
 		a.mountsCommand(), a.netstatCommand(), a.patchCommand(), a.pcapCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(), a.resetCommand(), a.restartCommand(),
 		a.serviceCommand(), a.shutdownCommand(), a.statsCommand(), a.supportCommand(), a.timeCommand(), a.usageCommand(),
 		a.validateCommand(), a.versionCommand(),
+		a.rotateCACommand(),
 	)
 
 	return cmd

@@ -40,11 +40,15 @@ type load struct {
 }
 
 func startLoad(conn *grpc.ClientConn, target string, perSecond int, clear func(error) bool) *load {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{errors: map[string]int{}, cancel: cancel, clear: clear}
+	return startCalls(loadOf(conn), target, perSecond, clear)
+}
+
+// loadOf are the calls of a load on one connection.
+func loadOf(conn *grpc.ClientConn) []func(context.Context) error {
 	service, resources := machine.NewMachineServiceClient(conn), v1alpha1.NewStateClient(conn)
 	lists := state.WrapCore(router.Resume(statewire.NewAdapter(resources, statewire.WithDisableWatchRetry())))
-	calls := []func(context.Context) error{
+
+	return []func(context.Context) error{
 		func(ctx context.Context) error { _, err := service.Version(ctx, &emptypb.Empty{}); return err },
 		func(ctx context.Context) error { _, err := service.ServiceList(ctx, &emptypb.Empty{}); return err },
 		func(ctx context.Context) error { _, err := resources.Get(ctx, outside.Probe("networkd")); return err },
@@ -56,6 +60,11 @@ func startLoad(conn *grpc.ClientConn, target string, perSecond int, clear func(e
 			return listed(ctx, lists, network.NamespaceName, network.AddressStatusType)
 		},
 	}
+}
+
+func startCalls(calls []func(context.Context) error, target string, perSecond int, clear func(error) bool) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{errors: map[string]int{}, cancel: cancel, clear: clear}
 	l.done.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(perSecond))
 		defer tick.Stop()

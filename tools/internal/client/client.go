@@ -74,6 +74,19 @@ func Open(o Options) (*Client, error) {
 	return open(target)
 }
 
+// OpenContext is Open for a context that stands in no file.
+func OpenContext(name string, current *clientconfig.Context, o Options) (*Client, error) {
+	t, err := inContext(name, current, o)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = t.override(o); err != nil {
+		return nil, err
+	}
+
+	return open(t)
+}
+
 // OpenNode makes a client that talks to one node directly, for maintenance mode.
 func OpenNode(o Options, node string) (*Client, error) {
 	o.Endpoints, o.Nodes = []string{node}, nil

@@ -52,15 +52,26 @@ func resolve(o Options) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("%s: %w", path, err)
 	}
-	t := target{context: o.Context, cluster: o.Cluster, endpoints: current.Endpoints, nodes: current.Nodes}
-	if t.context == "" {
-		t.context = file.Context
+	name := o.Context
+	if name == "" {
+		name = file.Context
 	}
-	if t.tls, err = current.TLS(); err != nil {
-		return target{}, fmt.Errorf("%s: context %q: %w", path, t.context, err)
+	t, err := inContext(name, current, o)
+	if err != nil {
+		return target{}, fmt.Errorf("%s: %w", path, err)
 	}
 
 	return t.override(o)
+}
+
+// inContext is what a context says by itself.
+func inContext(name string, current *clientconfig.Context, o Options) (target, error) {
+	config, err := current.TLS()
+	if err != nil {
+		return target{}, fmt.Errorf("context %q: %w", name, err)
+	}
+
+	return target{context: name, cluster: o.Cluster, endpoints: current.Endpoints, nodes: current.Nodes, tls: config}, nil
 }
 
 // override puts flags above the file and fills in what follows.
