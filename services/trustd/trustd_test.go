@@ -327,6 +327,52 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// TestWorkerAheadOfItsControlPlane: by the manual steps a worker may have the new CA first. It keeps its certificate, asks until a
+// control plane has the CA too, and has no new one in between.
+func TestWorkerAheadOfItsControlPlane(t *testing.T) {
+	t.Parallel()
+
+	nodes := kittest.LAN(t, 2)
+	controlPlane, worker := configs(t)
+	other, _ := configs(t)
+	oldCA, newCA := section(controlPlane, "machine")["ca"], section(other, "machine")["ca"]
+	crt := func(ca any) document { return document{"crt": ca.(document)["crt"]} } //nolint:forcetypeassert // the tests' own
+
+	for _, d := range []document{controlPlane, worker} {
+		section(d, "machine")["acceptedCAs"] = []any{crt(newCA)}
+	}
+
+	cp := kittest.Start(t, pkg, kittest.Options{Config: text(t, controlPlane), NS: nodes[0], Env: []string{"DACTYL_HOSTNAME=cp-1"}})
+	ahead := kittest.Start(t, pkg, kittest.Options{Config: text(t, worker), NS: nodes[1], Env: []string{"DACTYL_HOSTNAME=worker-1"}})
+	st := states(t, ahead)
+	before := await(t, st, secrets.APIID, "the worker's certificate", hasServer).TypedSpec()
+
+	swap := func(daemon *kittest.Daemon, d document, ca any) {
+		section(d, "machine")["ca"], section(d, "machine")["acceptedCAs"] = ca, []any{crt(oldCA)}
+
+		if err := os.WriteFile(filepath.Join(daemon.StateDir, "kittest-config.yaml"), []byte(text(t, d)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	swap(ahead, worker, crt(newCA))
+	kittest.Await(t, patient, "the reason in the log", func() bool {
+		return strings.Contains(ahead.Log(), "the one that came is no better: the issuing CA changed")
+	})
+
+	if kept := await(t, st, secrets.APIID, "the worker's certificate", hasServer).TypedSpec(); !bytes.Equal(kept.Server.Crt, before.Server.Crt) {
+		t.Error("the worker has another certificate of the old CA")
+	}
+
+	swap(cp, controlPlane, newCA)
+
+	after := await(t, st, secrets.APIID, "a certificate by the new CA", func(c *secrets.APICerts) bool {
+		return !bytes.Equal(c.TypedSpec().Server.Crt, before.Server.Crt)
+	}).TypedSpec()
+	root := await(t, st, secrets.OSRootID, "the new CA", func(*secrets.OSRoot) bool { return true }).TypedSpec()
+	verify(t, root.IssuingCA.Crt, after.Server, "sslserver")
+}
+
 // A machine without a configuration shows a certificate of its own making; its
 // fingerprint, which somebody may have written down, survives a crash.
 func TestMaintenance(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/resource"
@@ -204,7 +205,10 @@ func (d door) at(ctx context.Context, node string, call func(context.Context) er
 	ctx, cancel := context.WithTimeout(client.WithNode(ctx, node), quickly)
 	defer cancel()
 	err := call(ctx)
-	explained := client.Explain(err, []string{node})
+	if err == nil {
+		return nil
+	}
+	explained := errors.New(strings.TrimPrefix(client.Explain(err, []string{node}).Error(), node+": "))
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.PermissionDenied, codes.Unimplemented:
 		return rotate.Final(explained)

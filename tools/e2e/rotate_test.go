@@ -252,7 +252,7 @@ func refused(err error) bool {
 	return code == codes.Unauthenticated || code == codes.Unavailable && strings.Contains(err.Error(), "tls: ")
 }
 
-func (h *hands) call(t *testing.T, ctx context.Context, hand int32, i int) error { //nolint:revive // ctx is the call's
+func (h *hands) call(t *testing.T, ctx context.Context, hand int32, i int) error {
 	calls := h.calls[hand].Load()
 	if calls == nil {
 		file, err := clientconfig.Read(h.files[hand])

@@ -65,7 +65,7 @@ func (r *Rotator) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer door.Close() //nolint:errcheck // all was said
+	defer door.Close()
 
 	if r.rotation, err = Find(nodes); err != nil {
 		return err
@@ -282,7 +282,7 @@ func (r *Rotator) phases(ctx context.Context, door Door, under bool) error {
 	if err != nil {
 		return err
 	}
-	defer between.Close() //nolint:errcheck // all was said
+	defer between.Close()
 
 	for _, phase := range []struct {
 		title string
@@ -372,7 +372,7 @@ func (r *Rotator) verify(ctx context.Context, who Identity, ready func(*x509.Cer
 	if err != nil {
 		return err
 	}
-	defer door.Close() //nolint:errcheck // all was said
+	defer door.Close()
 
 	return r.each(func(node string) (detail string, err error) {
 		err = r.again(ctx, func() error {

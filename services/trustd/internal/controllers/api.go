@@ -132,19 +132,27 @@ func (ctrl *API) ask(
 
 	signer := &remote.Signer{Token: root.Token, Accepted: root.AcceptedCAs, Endpoints: endpoints, Log: ctrl.Log}
 	want := plan.Want{Request: spec.Worker(sans), Issuer: issuer, Accepted: accepted}
+	less := want
+	less.Request = spec.Worker(unshared(sans, root, own, ofControlPlanes(members(ctx, r))))
 
-	err = ctrl.ensure(ctx, "of the API", want, signer, server)
+	return ctrl.askAgain(ctx, want, less, signer, server)
+}
+
+// unshared are the names without those that only machine.certSANs names and without addresses of control planes.
+func unshared(sans secrets.CertSANSpec, root *secrets.OSRootSpec, own, controlPlanes []netip.Addr) secrets.CertSANSpec {
+	return spec.Without(sans,
+		func(addr netip.Addr) bool {
+			return slices.Contains(root.CertSANIPs, addr) && !slices.Contains(own, addr) || slices.Contains(controlPlanes, addr)
+		},
+		func(name string) bool { return slices.Contains(root.CertSANDNSNames, name) && name != sans.FQDN })
+}
+
+// askAgain asks for less when what is wanted is refused.
+func (ctrl *API) askAgain(ctx context.Context, want, less plan.Want, signer Signer, server **respki.CertificateAndKey) error {
+	err := ctrl.ensure(ctx, "of the API", want, signer, server)
 	if !errors.Is(err, remote.ErrRefused) {
 		return err
 	}
-
-	shared := ofControlPlanes(members(ctx, r))
-	less := want
-	less.Request = spec.Worker(spec.Without(sans,
-		func(addr netip.Addr) bool {
-			return slices.Contains(root.CertSANIPs, addr) && !slices.Contains(own, addr) || slices.Contains(shared, addr)
-		},
-		func(name string) bool { return slices.Contains(root.CertSANDNSNames, name) && name != sans.FQDN }))
 
 	if slices.Equal(less.Request.IPs, want.Request.IPs) && slices.Equal(less.Request.DNSNames, want.Request.DNSNames) {
 		return err
@@ -156,6 +164,7 @@ func (ctrl *API) ask(
 
 	if words := err.Error(); words != ctrl.refused {
 		ctrl.refused = words
+
 		ctrl.Log.Warn("the certificate is without names and addresses that are a control plane's too", "error", err)
 	}
 

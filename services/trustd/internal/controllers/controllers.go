@@ -62,9 +62,12 @@ func (e Env) ensure(ctx context.Context, what string, want plan.Want, signer Sig
 
 	pair, err := signer.Issue(ctx, want.Request, e.Now())
 	if err == nil {
-		// What another machine signed may not be what was asked for.
-		if got := plan.Decide(want, pair, e.Now()); !got.Usable {
+		// What another machine signed may not be what was asked for, or no better: a control plane may still have another CA.
+		switch got := plan.Decide(want, pair, e.Now()); {
+		case !got.Usable:
 			err = fmt.Errorf("the one that came cannot be used: %s", got.Reason)
+		case got.Issue && verdict.Usable && got.Reason == verdict.Reason:
+			err = fmt.Errorf("the one that came is no better: %s", got.Reason)
 		}
 	}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/controller"
@@ -43,6 +44,10 @@ func (*SANs) Outputs() []controller.Output {
 	return []controller.Output{{Type: secrets.CertSANType, Kind: controller.OutputExclusive}}
 }
 
+// settle is how long names may go on changing before certificates are issued for them: a hundred addresses that come one after
+// the other are one change.
+const settle = 250 * time.Millisecond
+
 // Run until ctx ends.
 func (ctrl *SANs) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
 	// networkd waits for configd like this daemon: the time for it begins when configd has answered.
@@ -66,6 +71,10 @@ func (ctrl *SANs) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 			return errNotYet
 		}
 
+		if sans, complete, err = settled(ctx, r, sans, complete); err != nil {
+			return err
+		}
+
 		for _, id := range []string{secrets.CertSANAPIID, secrets.CertSANMaintenanceID} {
 			if err := safe.WriterModify(ctx, r, secrets.NewCertSAN(secrets.NamespaceName, id), func(san *secrets.CertSAN) error {
 				// Half of it is no reason to shrink what an earlier life knew.
@@ -81,6 +90,21 @@ func (ctrl *SANs) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 
 		return nil
 	})
+}
+
+// settled reads the names again after a moment when they are others than those that certificates have.
+func settled(ctx context.Context, r controller.Reader, sans secrets.CertSANSpec, complete bool) (secrets.CertSANSpec, bool, error) {
+	stored, err := reconcile.Find[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
+	if stored == nil || err != nil || reflect.DeepEqual(*stored.TypedSpec(), sans) {
+		return sans, complete, err
+	}
+
+	select {
+	case <-ctx.Done():
+		return sans, complete, ctx.Err()
+	case <-time.After(settle):
+		return readSANs(ctx, r)
+	}
 }
 
 const errNotYet = constError("waiting for the hostname and the addresses from networkd")
