@@ -10,6 +10,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
+	"github.com/dactyl-os/dactyl/services/kit/access"
 )
 
 // TestLastWordsOfANodeThatGoesDown: what a node says before it goes down reaches who follows its events, on a stream that
@@ -55,6 +56,34 @@ func TestLastWordsOfANodeThatGoesDown(t *testing.T) {
 	}
 
 	wantRefusal(t, "a new stream", err, codes.Unavailable, "this node is rebooting")
+}
+
+// TestRotationEndsAForwardedStreamForAMoment: when a node forgets the old authority, what another gateway carried to it on a connection
+// of before is no fault of the caller, who opens the stream again; a caller of the old authority is told to leave.
+func TestRotationEndsAForwardedStreamForAMoment(t *testing.T) {
+	p := startPair(t)
+	far := openEvents(t, p, "node", "127.0.0.3", fake.StallKey, "1")
+
+	direct, err := machine.NewMachineServiceClient(p.second.dial(t, p.authority, p.authority.Client(t, access.Admin))).Events(with(t, fake.StallKey, "1"), &machine.EventsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := direct.Recv(); err != nil {
+		t.Fatal(err)
+	}
+
+	p.second.store.Set(material(t, fake.NewAuthority(t), "127.0.0.3"))
+	p.second.calls.Recheck()
+
+	_, err = far.Recv()
+	wantRefusal(t, "a stream through another gateway", err, codes.Unavailable, "make the call again")
+
+	for err = nil; err == nil; {
+		_, err = direct.Recv()
+	}
+
+	wantRefusal(t, "a stream of a client", err, codes.Unauthenticated, "client certificate: x509")
 }
 
 // openEvents opens a stream of events and reads what it begins with.
