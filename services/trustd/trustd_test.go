@@ -260,9 +260,9 @@ func TestWorker(t *testing.T) {
 		t.Errorf("a worker may stand in for the control plane:\n%s", shown)
 	}
 
-	if !strings.Contains(more.Log(), `\"10.5.0.2\" belongs to this control plane`) {
-		t.Error("the worker does not tell why")
-	}
+	kittest.Await(t, patient, "the worker to tell why", func() bool {
+		return strings.Contains(more.Log(), `\"10.5.0.2\" belongs to this control plane`)
+	})
 
 	// A worker with a wrong token is told so, and keeps trying.
 	section(worker, "machine")["token"] = "wrong0.0123456789abcdef"

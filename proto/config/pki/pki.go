@@ -2,6 +2,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -14,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -31,6 +33,14 @@ const (
 
 // Pair is a certificate and its key in PEM.
 type Pair struct{ Crt, Key []byte }
+
+// Empty reports that there is no certificate.
+func (p Pair) Empty() bool { return len(p.Crt) == 0 }
+
+// Equal compares the bytes of both halves.
+func (p Pair) Equal(other Pair) bool {
+	return bytes.Equal(p.Crt, other.Crt) && bytes.Equal(p.Key, other.Key)
+}
 
 // NewKey makes a private key.
 func NewKey(algorithm Algorithm) (crypto.Signer, error) {
@@ -163,12 +173,12 @@ func NewCA(algorithm Algorithm, subject Subject) (Pair, error) {
 		return Pair{}, fmt.Errorf("make key: %w", err)
 	}
 
-	template, err := subject.template()
+	template, err := subject.Template()
 	if err != nil {
 		return Pair{}, err
 	}
 
-	template.IsCA, template.BasicConstraintsValid = true, true
+	template.IsCA = true
 	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 
@@ -192,7 +202,7 @@ func Issue(ca Pair, algorithm Algorithm, subject Subject) (Pair, error) {
 		return Pair{}, fmt.Errorf("certificate authority: %w", err)
 	}
 
-	template, err := subject.template()
+	template, err := subject.Template()
 	if err != nil {
 		return Pair{}, err
 	}
@@ -200,13 +210,14 @@ func Issue(ca Pair, algorithm Algorithm, subject Subject) (Pair, error) {
 	return sign(template, authority, key, authorityKey)
 }
 
-func (s Subject) template() (*x509.Certificate, error) {
+// Template is the certificate before it is signed, with a serial number of its own.
+func (s Subject) Template() (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, fmt.Errorf("make serial number: %w", err)
 	}
 
-	template := &x509.Certificate{
+	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: s.CommonName, Organization: s.Organization},
 		DNSNames:     s.DNSNames,
@@ -214,13 +225,20 @@ func (s Subject) template() (*x509.Certificate, error) {
 		NotAfter:     s.NotBefore.Add(s.TTL),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  s.Usages,
+		IPAddresses:  IPs(s.Addresses),
+
+		BasicConstraintsValid: true,
+	}, nil
+}
+
+// IPs are addresses as x509 has them.
+func IPs(addrs []netip.Addr) []net.IP {
+	ips := make([]net.IP, len(addrs))
+	for i, addr := range addrs {
+		ips[i] = addr.AsSlice()
 	}
 
-	for _, addr := range s.Addresses {
-		template.IPAddresses = append(template.IPAddresses, addr.AsSlice())
-	}
-
-	return template, nil
+	return ips
 }
 
 func sign(template, parent *x509.Certificate, key, parentKey crypto.Signer) (Pair, error) {

@@ -36,7 +36,7 @@ func (a answer) Issue(context.Context, pki.Request, time.Time) (pki.Pair, error)
 func authority(t *testing.T, now time.Time) *pki.Authority {
 	t.Helper()
 
-	pair, err := pki.NewAuthority("talos", keys.Ed25519, now)
+	pair, err := keys.NewCA(keys.Ed25519, keys.Subject{Organization: []string{"talos"}, NotBefore: now, TTL: 10 * pki.LeafValidity})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,26 +1,20 @@
 package pki
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"net/netip"
 	"time"
 
 	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 )
 
-// Validity of what is issued, as the contract has it.
-const (
-	LeafValidity = 365 * 24 * time.Hour
-	CAValidity   = 10 * LeafValidity
-)
+// LeafValidity is that of what is issued, as the contract has it.
+const LeafValidity = 365 * 24 * time.Hour
 
 // backdate lets a peer whose clock is a little behind accept a fresh certificate.
 const backdate = 5 * time.Minute
@@ -144,66 +138,13 @@ func SelfSigned(request Request, keyPEM []byte, now time.Time) (Pair, error) {
 	return Pair{Crt: keys.EncodeCertificate(der), Key: keyPEM}, nil
 }
 
-// NewAuthority makes a self-signed CA.
-func NewAuthority(organization string, algorithm keys.Algorithm, now time.Time) (Pair, error) {
-	key, keyPEM, err := newKey(algorithm)
-	if err != nil {
-		return Pair{}, err
-	}
-
-	template, err := Request{Organization: []string{organization}, Validity: CAValidity}.template(now)
-	if err != nil {
-		return Pair{}, err
-	}
-
-	template.IsCA = true
-	template.BasicConstraintsValid = true
-	template.KeyUsage |= x509.KeyUsageCertSign
-	template.SubjectKeyId = keyID(key)
-
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return Pair{}, fmt.Errorf("sign certificate: %w", err)
-	}
-
-	return Pair{Crt: keys.EncodeCertificate(der), Key: keyPEM}, nil
-}
-
-// keyID makes issuers distinguishable that share a subject, as an old and a
-// new CA do during a rotation.
-func keyID(key crypto.Signer) []byte {
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return nil
-	}
-
-	sum := sha256.Sum256(der)
-
-	return sum[:20]
-}
-
 func (r Request) template(now time.Time) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, fmt.Errorf("make serial number: %w", err)
-	}
+	validity := cmp.Or(r.Validity, LeafValidity)
 
-	validity := r.Validity
-	if validity == 0 {
-		validity = LeafValidity
-	}
-
-	return &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: r.CommonName, Organization: r.Organization},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(validity),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           r.Usage.extended(),
-		BasicConstraintsValid: true,
-		IPAddresses:           netIPs(r.IPs),
-		DNSNames:              r.DNSNames,
-	}, nil
+	return keys.Subject{
+		CommonName: r.CommonName, Organization: r.Organization, DNSNames: r.DNSNames, Addresses: plain(r.IPs),
+		Usages: r.Usage.extended(), NotBefore: now.Add(-backdate), TTL: backdate + validity,
+	}.Template()
 }
 
 func (u Usage) extended() []x509.ExtKeyUsage {
@@ -220,12 +161,12 @@ func (u Usage) extended() []x509.ExtKeyUsage {
 	return usages
 }
 
-func netIPs(addrs []netip.Addr) []net.IP {
-	ips := make([]net.IP, 0, len(addrs))
-
-	for _, addr := range addrs {
-		ips = append(ips, addr.Unmap().WithZone("").AsSlice())
+// plain are addresses without what only this machine knows of them.
+func plain(addrs []netip.Addr) []netip.Addr {
+	out := make([]netip.Addr, len(addrs))
+	for i, addr := range addrs {
+		out[i] = addr.Unmap().WithZone("")
 	}
 
-	return ips
+	return out
 }

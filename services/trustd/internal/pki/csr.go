@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	keys "github.com/dactyl-os/dactyl/proto/config/pki"
 )
 
 // NewCSR makes a key and a signing request for it, both PEM.
@@ -20,7 +22,7 @@ func NewCSR(request Request) (csr, key []byte, err error) {
 
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject:     pkix.Name{CommonName: request.CommonName, Organization: request.Organization},
-		IPAddresses: netIPs(request.IPs),
+		IPAddresses: keys.IPs(plain(request.IPs)),
 		DNSNames:    request.DNSNames,
 	}, signer)
 	if err != nil {

@@ -3,7 +3,6 @@
 package pki
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -13,18 +12,7 @@ import (
 )
 
 // Pair is a certificate and its key, both PEM.
-type Pair struct {
-	Crt []byte `yaml:"crt"`
-	Key []byte `yaml:"key"`
-}
-
-// Empty reports that there is no certificate.
-func (p Pair) Empty() bool { return len(p.Crt) == 0 }
-
-// Equal compares the bytes of both halves.
-func (p Pair) Equal(other Pair) bool {
-	return bytes.Equal(p.Crt, other.Crt) && bytes.Equal(p.Key, other.Key)
-}
+type Pair = keys.Pair
 
 // newKey makes a private key and its PEM form, which openssl reads too: PKCS#8 for ed25519 under the usual name, SEC 1 (RFC
 // 5915) for ECDSA.

@@ -47,7 +47,7 @@ func TestOpenSSLAgrees(t *testing.T) {
 
 			now, dir := time.Now(), t.TempDir()
 
-			root, err := pki.NewAuthority("talos", algorithm, now)
+			root, err := keys.NewCA(algorithm, keys.Subject{Organization: []string{"talos"}, NotBefore: now, TTL: 10 * pki.LeafValidity})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +91,7 @@ func TestOpenSSLAgrees(t *testing.T) {
 func TestSignServerKeepsOutRoles(t *testing.T) {
 	t.Parallel()
 
-	root, err := pki.NewAuthority("talos", keys.Ed25519, time.Now())
+	root, err := keys.NewCA(keys.Ed25519, keys.Subject{Organization: []string{"talos"}, NotBefore: time.Now(), TTL: 10 * pki.LeafValidity})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +134,8 @@ func TestLoadAuthorityErrors(t *testing.T) {
 	t.Parallel()
 
 	now := time.Now()
-	root, _ := pki.NewAuthority("talos", keys.Ed25519, now)
-	second, _ := pki.NewAuthority("talos", keys.Ed25519, now)
+	root, _ := keys.NewCA(keys.Ed25519, keys.Subject{Organization: []string{"talos"}, NotBefore: now, TTL: 10 * pki.LeafValidity})
+	second, _ := keys.NewCA(keys.Ed25519, keys.Subject{Organization: []string{"talos"}, NotBefore: now, TTL: 10 * pki.LeafValidity})
 	ca, _ := pki.LoadAuthority(root)
 	leaf, _ := ca.Issue(pki.Request{CommonName: "leaf"}, now)
 
@@ -146,7 +146,7 @@ func TestLoadAuthorityErrors(t *testing.T) {
 	}{
 		{"empty", pki.Pair{}, "parse certificate: not a PEM certificate"},
 		{"not PEM", pki.Pair{Crt: []byte("hello")}, "parse certificate: not a PEM certificate"},
-		{"key as certificate", pki.Pair{Crt: root.Key}, `parse certificate: the PEM block is a "PRIVATE KEY"`},
+		{"key as certificate", pki.Pair{Crt: root.Key}, `parse certificate: the PEM block is a "ED25519 PRIVATE KEY"`},
 		{"leaf", leaf, `the certificate "CN=leaf" is not a CA`},
 		{"key of another", pki.Pair{Crt: root.Crt, Key: second.Key}, "the key does not belong to the CA certificate"},
 		{"certificate as key", pki.Pair{Crt: root.Crt, Key: root.Crt}, `parse private key: the PEM block is a "CERTIFICATE"`},
@@ -183,7 +183,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 
-	root, err := pki.NewAuthority("talos", keys.ECDSAP256, time.Now())
+	root, err := keys.NewCA(keys.ECDSAP256, keys.Subject{Organization: []string{"talos"}, NotBefore: time.Now(), TTL: 10 * pki.LeafValidity})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -16,7 +16,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func authority(t *testing.T) *pki.Authority {
 	t.Helper()
 
-	pair, err := pki.NewAuthority("talos", keys.Ed25519, start)
+	pair, err := keys.NewCA(keys.Ed25519, keys.Subject{Organization: []string{"talos"}, NotBefore: start, TTL: 10 * pki.LeafValidity})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func controlPlane(t *testing.T) (state.State, pki.Pair) {
 
 	now := time.Now()
 
-	root, err := pki.NewAuthority("talos", keys.Ed25519, now)
+	root, err := keys.NewCA(keys.Ed25519, keys.Subject{Organization: []string{"talos"}, NotBefore: now, TTL: 10 * pki.LeafValidity})
 	if err != nil {
 		t.Fatal(err)
 	}
