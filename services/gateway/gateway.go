@@ -25,6 +25,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/watch"
 	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/calllog"
 	"github.com/dactyl-os/dactyl/services/kit/daemon"
 	"github.com/dactyl-os/dactyl/services/kit/peer"
 )
@@ -72,6 +73,7 @@ func New(env *daemon.Env) error {
 		Self:     book.Self,
 		Renamed:  book.Renamed,
 		Name:     public.Addr().String(),
+		Log:      calllog.New(env.Log),
 	})
 
 	certificates := &watch.Certificates{State: env.State, Store: store, Log: env.Log, Changed: func() {

@@ -19,6 +19,7 @@ import (
 
 	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 
+	"github.com/dactyl-os/dactyl/services/kit/calllog"
 	"github.com/dactyl-os/dactyl/services/kit/dial"
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/peercred"
@@ -66,6 +67,8 @@ type Env struct {
 	// nameOf tells who calls; set before the server takes calls.
 	nameOf func(peercred.Caller) string
 	calls  metrics.Calls
+	// outside has a line for each call from outside the node.
+	outside *calllog.Log
 
 	tellMetrics []func() []*kitv1.Family
 

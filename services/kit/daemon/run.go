@@ -21,6 +21,7 @@ import (
 
 	kitv1 "github.com/dactyl-os/dactyl/proto/local/dactyl/kit/v1"
 
+	"github.com/dactyl-os/dactyl/services/kit/calllog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/catalog"
 	"github.com/dactyl-os/dactyl/services/kit/internal/stateserver"
 	"github.com/dactyl-os/dactyl/services/kit/router"
@@ -112,6 +113,7 @@ func newEnv(name string, set settings, extra map[string]net.Listener, log *slog.
 	env := &Env{
 		Name:        name,
 		Log:         log,
+		outside:     calllog.New(log),
 		StateDir:    set.stateDir,
 		RunDir:      set.runDir,
 		Root:        set.root,

@@ -29,15 +29,17 @@ const (
 	streamGrace = 200 * time.Millisecond
 )
 
-// newServer makes the gRPC server: who may call is decided before a call costs anything, panics become errors. Calls are
-// not logged.
+// newServer makes the gRPC server: who may call is decided before a call costs anything, panics become errors. Calls
+// from outside the node are logged.
 func newServer(env *Env, streams context.Context) *grpc.Server {
 	return grpc.NewServer(
 		grpc.Creds(peercred.Server(func(c peercred.Caller) string { return env.nameOf(c) })),
 		grpc.ForceServerCodecV2(frame.Codec()),
 		grpc.InTapHandle(admit),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-			defer func() { env.calls.Count(info.FullMethod, err) }()
+			begin := time.Now()
+
+			defer func() { env.ended(ctx, info.FullMethod, begin, err) }()
 			defer env.recovered(info.FullMethod, &err)
 
 			if err := env.checkSize(info.FullMethod, req); err != nil {
@@ -58,6 +60,15 @@ func newServer(env *Env, streams context.Context) *grpc.Server {
 		grpc.ReadBufferSize(bufferSize),
 		grpc.WriteBufferSize(bufferSize),
 	)
+}
+
+// ended counts a call, and logs it when it came from outside.
+func (e *Env) ended(ctx context.Context, method string, begin time.Time, err error) {
+	e.calls.Count(method, err)
+
+	if peer.Forwarded(ctx) {
+		e.outside.Ended(method, begin, err, func() ([]string, string) { return peer.Roles(ctx), "" })
+	}
 }
 
 // admit refuses processes that are nobody, callers outside whose roles do not suffice, and daemons that are not among the
@@ -81,7 +92,9 @@ func admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 
 // serveStream runs a stream's handler; when the daemon stops, the stream ends with a code its client resumes from.
 func (e *Env) serveStream(streams context.Context, srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	defer func() { e.calls.Count(info.FullMethod, err) }()
+	begin := time.Now()
+
+	defer func() { e.ended(stream.Context(), info.FullMethod, begin, err) }()
 	defer e.recovered(info.FullMethod, &err)
 
 	ctx, cancel := context.WithCancel(stream.Context())

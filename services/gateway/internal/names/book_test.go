@@ -158,3 +158,27 @@ func TestRenamed(t *testing.T) {
 		}
 	}
 }
+
+// bounded is a resolver that tells how long it may take.
+type bounded struct{ left *time.Duration }
+
+func (b bounded) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		*b.left = time.Until(deadline)
+	}
+
+	return nil, &net.DNSError{Err: "i/o timeout", IsTimeout: true}
+}
+
+func TestUnknownNameIsNotLookedForLong(t *testing.T) {
+	now := time.Now()
+	book := testBook(&now, &[]netip.Addr{})
+
+	var left time.Duration
+
+	book.resolver = bounded{&left}
+
+	if _, _, err := book.Resolve(t.Context(), "nosuch"); status.Code(err) != codes.Unavailable || left <= 0 || left > 3*time.Second {
+		t.Errorf("%s are allowed for it; %v", left, err)
+	}
+}

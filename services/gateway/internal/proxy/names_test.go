@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
 )
 
 // TestNodeRefusesANameThatIsNotItsOwn: the news of a new name has not come to the gateway that forwards.
@@ -64,4 +66,36 @@ func TestNodeRefusesANameThatIsNotItsOwn(t *testing.T) {
 
 func hostnameOf(answer *machine.HostnameResponse) string {
 	return answer.GetMessages()[1].GetHostname()
+}
+
+// TestCallsAreLogged: who called what from where, and how it ended; nothing of what was sent.
+func TestCallsAreLogged(t *testing.T) {
+	p := startPair(t)
+
+	if _, err := p.admin.Hostname(with(t, "node", "127.0.0.3", "password", "hunter2"), &emptypb.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := p.admin.Version(with(t, fake.FailKey, "NotFound"), &emptypb.Empty{}); status.Code(err) != codes.NotFound {
+		t.Fatal(err)
+	}
+
+	for what, want := range map[*node][]string{
+		p.first: {
+			`level=INFO msg=call method=/machine.MachineService/Hostname roles=os:admin code=OK took=\S+ from=127.0.0.1`,
+			`level=INFO msg=call method=/machine.MachineService/Version roles=os:admin code=NotFound took=\S+ from=127.0.0.1`,
+		},
+		p.second: {`level=INFO msg=call method=/machine.MachineService/Hostname roles=os:admin code=OK took=\S+ from=127.0.0.1`},
+	} {
+		lines := regexp.MustCompile(`(?m)^time=\S+ level=INFO msg=call .*$`).FindAllString(what.log.String(), -1)
+		if len(lines) != len(want) {
+			t.Fatalf("%s: got %q", what.address, lines)
+		}
+
+		for i, line := range lines {
+			if !regexp.MustCompile(want[i] + `$`).MatchString(line) {
+				t.Errorf("%s: got %s", what.address, line)
+			}
+		}
+	}
 }

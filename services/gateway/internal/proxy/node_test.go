@@ -21,6 +21,8 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
 	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/calllog"
+	"github.com/dactyl-os/dactyl/services/kit/kittest"
 )
 
 // node is a gateway in this process with fake owners behind it.
@@ -31,6 +33,7 @@ type node struct {
 	store   *endpoint.Store
 	owners  map[string]*grpc.Server
 	book    *names.Book
+	log     kittest.Buffer
 	calls   *proxy.Proxy
 }
 
@@ -76,7 +79,7 @@ func startNode(t testing.TB, address, port string, material *endpoint.Material) 
 	peers := upstream.NewPeers(port, n.store.Peer, n.book.Resolve)
 	calls := proxy.New(proxy.Options{
 		Table: route.NewTable(access.Methods(), protoregistry.GlobalFiles), Types: types,
-		Daemons: daemons, Peers: peers, Forwards: n.store.Forwards, Self: n.book.Self, Renamed: n.book.Renamed, Name: address,
+		Daemons: daemons, Peers: peers, Forwards: n.store.Forwards, Self: n.book.Self, Renamed: n.book.Renamed, Name: address, Log: calllog.New(slog.New(slog.NewTextHandler(&n.log, nil))),
 	})
 
 	n.calls = calls

@@ -5,10 +5,12 @@ import (
 	"context"
 	"net"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/dactyl-os/dactyl/services/gateway/internal/bounds"
@@ -17,6 +19,7 @@ import (
 	"github.com/dactyl-os/dactyl/services/gateway/internal/route"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
 	"github.com/dactyl-os/dactyl/services/kit/access"
+	"github.com/dactyl-os/dactyl/services/kit/calllog"
 	"github.com/dactyl-os/dactyl/services/kit/metrics"
 	"github.com/dactyl-os/dactyl/services/kit/poke"
 )
@@ -52,6 +55,8 @@ type Options struct {
 	Renamed func(target string, local net.Addr) bool
 	// Name is what other nodes see in proxyfrom.
 	Name string
+	// Log has a line for each call.
+	Log *calllog.Log
 }
 
 // Proxy is the handler of every public call.
@@ -71,15 +76,30 @@ func New(options Options) *Proxy {
 
 // Handle serves one call; it is a grpc.StreamHandler for unknown services.
 func (p *Proxy) Handle(_ any, stream grpc.ServerStream) error {
+	begin := time.Now()
 	name, _ := grpc.MethodFromServerStream(stream)
 	err := p.handle(name, stream)
 
 	// Callers choose the names of methods that do not exist.
 	if _, ok := p.Table[name]; ok {
 		p.Count.Count(name, err)
+		p.Log.Ended(name, begin, err, func() ([]string, string) { return who(stream.Context()) })
 	}
 
 	return err
+}
+
+// who gives the roles that a call was made with, and the address that it came from.
+func who(ctx context.Context) (roles []string, from string) {
+	if info, ok := caller.FromContext(ctx); ok {
+		roles = info.Caller.Effective(metadata.ValueFromIncomingContext(ctx, access.RoleKey))
+	}
+
+	if p, ok := peer.FromContext(ctx); ok {
+		from = caller.Origin(p.Addr)
+	}
+
+	return roles, from
 }
 
 func (p *Proxy) handle(name string, stream grpc.ServerStream) error {

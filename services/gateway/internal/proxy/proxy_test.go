@@ -273,7 +273,7 @@ func TestResourceRequestsFollowTheirType(t *testing.T) {
 			t.Errorf("secret type %q: %v, %v", pairs, header, err)
 		}
 
-		if _, err := get(reader, secretType, pairs...); status.Code(err) != codes.PermissionDenied {
+		if _, err := get(reader, secretType, pairs...); status.Code(err) != codes.PermissionDenied || !strings.HasPrefix(status.Convert(err).Message(), "not authorized") {
 			t.Errorf("secret type as reader %q: %v", pairs, err)
 		}
 	}

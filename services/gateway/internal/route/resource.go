@@ -34,7 +34,7 @@ func ResourceOwner(method *Method, request []byte, roles []string, lookup func(s
 	}
 
 	if typ.Sensitive && !slices.Contains(roles, access.Admin) {
-		return "", status.Errorf(codes.PermissionDenied, "resource type %q is sensitive: it needs the role %s", name, access.Admin)
+		return "", status.Errorf(codes.PermissionDenied, "not authorized: resource type %q is sensitive, it needs the role %s", name, access.Admin)
 	}
 
 	return typ.Owner, nil
