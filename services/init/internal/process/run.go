@@ -3,9 +3,12 @@ package process
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/dactyl-os/dactyl/services/init/internal/logring"
 	"github.com/dactyl-os/dactyl/services/init/internal/manifest"
 	"github.com/dactyl-os/dactyl/services/init/internal/supervise"
 )
@@ -13,6 +16,10 @@ import (
 const (
 	// tailLines of a daemon's log explain its crash.
 	tailLines = 5
+	// stackLines is how far back a Go program's reason to end may be: its stacks are behind it.
+	stackLines = 400
+	// panicked is a Go program's exit status after a panic or a fatal error.
+	panicked = 2
 	// drainTime is how long output still in the pipe is waited for: a grandchild may hold the pipe open for ever.
 	drainTime = 100 * time.Millisecond
 )
@@ -81,7 +88,7 @@ func (r *Runner) ended(d *daemon, status syscall.WaitStatus, run *run) supervise
 
 	exit := supervise.Exit{
 		Status: describe(status), Success: status.Exited() && status.ExitStatus() == 0,
-		Killed: status.Signaled() && status.Signal() == syscall.SIGKILL, Tail: d.log.Tail(tailLines),
+		Killed: status.Signaled() && status.Signal() == syscall.SIGKILL, Tail: lastWords(d.log, status),
 	}
 
 	if exit.Killed && r.cgroups.oomKills(groupOf(spec)) > run.oomKills {
@@ -89,6 +96,23 @@ func (r *Runner) ended(d *daemon, status syscall.WaitStatus, run *run) supervise
 	}
 
 	return exit
+}
+
+// lastWords of a process: the end of its log, or a panic's message instead of the end of its stacks.
+func lastWords(log *logring.Ring, status syscall.WaitStatus) []string {
+	if !status.Exited() || status.ExitStatus() != panicked {
+		return log.Tail(tailLines)
+	}
+
+	lines := log.Tail(stackLines)
+
+	for i, line := range slices.Backward(lines) {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return lines[i:min(len(lines), i+tailLines)]
+		}
+	}
+
+	return lines[max(0, len(lines)-tailLines):]
 }
 
 // take makes run the daemon's current process, to be made as spec says: what that does not keep is closed.

@@ -30,6 +30,7 @@ func (c *Core) Checked(now time.Time, service string, run int, check Check) {
 		return
 	}
 
+	check.Message = oneLine(check.Message)
 	u.last = &check
 
 	if health := u.judge(now, u.state); health != u.health {
@@ -107,6 +108,7 @@ func (c *Core) Report(now time.Time, service string, state State, message string
 		return fmt.Errorf("service %q is not serving", service)
 	}
 
+	message = oneLine(message)
 	if last := u.history[len(u.history)-1]; last.State != state || last.Message != message {
 		u.said = message
 		u.health = u.judge(now, state)

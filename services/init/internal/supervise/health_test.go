@@ -65,6 +65,32 @@ func TestHealthIsNotOKWhileADaemonSaysItIsNotRunning(t *testing.T) {
 	}
 }
 
+// What anybody says is one line: a client shows it in a table.
+func TestMessagesHaveNoLineBreaks(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a"})
+	r.boot()
+	r.ready("a")
+	r.said = nil
+
+	if err := r.Report(r.now, "a", supervise.Failed, "A: refused\r\nB: refused\n"); err != nil {
+		t.Fatal(err)
+	}
+
+	r.check("a", well, 1)
+
+	if got := r.Status()[0].Health.Message; got != "A: refused | B: refused" {
+		t.Errorf("health: %q", got)
+	}
+
+	r.check("a", supervise.Check{Message: "one\n\ttwo", Answered: true}, 1)
+
+	if got := r.Status()[0].Health.Message; got != "one | two" {
+		t.Errorf("health: %q", got)
+	}
+
+	r.expect("a Failed: A: refused | B: refused", "a Failed: Health check failed: A: refused | B: refused", "a Failed: Health check failed: one | two")
+}
+
 func TestAHungDaemonIsRestarted(t *testing.T) {
 	r := newRig(t, manifest.Manifest{Name: "a", Hang: time.Minute})
 	r.boot()

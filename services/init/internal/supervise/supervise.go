@@ -153,7 +153,7 @@ func (c *Core) effect(e Effect) { c.effects = append(c.effects, e) }
 
 func (c *Core) event(u *unit, now time.Time, state State, message string) {
 	u.state = state
-	e := Event{Time: now, Service: u.spec.Name, State: state, Message: message, Health: u.health}
+	e := Event{Time: now, Service: u.spec.Name, State: state, Message: oneLine(message), Health: u.health}
 	u.history = append(u.history, e)
 
 	if over := len(u.history) - c.policy.History; over > 0 {
@@ -161,6 +161,11 @@ func (c *Core) event(u *unit, now time.Time, state State, message string) {
 	}
 
 	c.emit(e)
+}
+
+// oneLine joins what would break the rows of a client's table.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' || r == '\t' }), " | ")
 }
 
 // evaluate starts or stops whatever can be now. Stops go in reverse order: a service ends once nothing that needs it runs.

@@ -241,7 +241,7 @@ func TestCrashLoopBacksOffAndParks(t *testing.T) {
 
 	r.exit("a", "exit status 2", "panic: boom", "goroutine 1")
 	r.expect("a Failed: Parked after 5 crashes within 5.3s (exit status 2); start it again with `service a start`"+
-		"; its last log lines:\n\tpanic: boom\n\tgoroutine 1", "> a marked")
+		"; its last log lines: panic: boom | goroutine 1", "> a marked")
 	r.pass(time.Hour)
 	r.expect()
 
@@ -273,7 +273,7 @@ func TestRestartPolicies(t *testing.T) {
 	r.said = nil
 
 	r.exit("never", "exit status 1", "bad")
-	r.expect("never Failed: PID 101 ended (exit status 1); its last log lines:\n\tbad", "> never marked")
+	r.expect("never Failed: PID 101 ended (exit status 1); its last log lines: bad", "> never marked")
 	r.exit("once", "exit status 1")
 	r.expect("once Failed: PID 101 ended by itself (exit status 1), restarting at once",
 		"once Preparing: Handing over sockets, log and limits", "once Starting: Started as PID 102, not serving yet")

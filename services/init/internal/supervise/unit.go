@@ -175,13 +175,13 @@ func (c *Core) crash(u *unit, now time.Time, exit Exit, settled bool) {
 	c.event(u, now, Failed, fmt.Sprintf("%s (%s), %s", u.ended(), exit.Status, next))
 }
 
-// quote sets the end of the log below a sentence; the tab puts it into the second column of a client's table.
+// quote sets the end of the log behind a sentence.
 func quote(exit Exit) string {
 	if exit.Success || len(exit.Tail) == 0 {
 		return ""
 	}
 
-	return "; its last log lines:\n\t" + strings.Join(exit.Tail, "\n\t")
+	return "; its last log lines: " + strings.Join(exit.Tail, " | ")
 }
 
 // end asks a live service to go, once.
