@@ -27,6 +27,7 @@ require (
 require (
 	github.com/dactyl-os/dactyl/proto v0.0.0
 	github.com/siderolabs/gen v0.8.6
+	go.etcd.io/bbolt v1.4.3
 	go.uber.org/zap v1.27.1
 	go.yaml.in/yaml/v4 v4.0.0-rc.4
 	golang.org/x/sys v0.48.0
