@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync/atomic"
+	"time"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
@@ -22,11 +23,14 @@ import (
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
 )
 
+// suspicious is how many crashes in a row have the data checked.
+const suspicious = 2
+
 // New wires the daemon.
 func New(env *daemon.Env) error {
 	changed := poke.New()
-	missing := &sentence{changed: changed}
-	missing.set("waiting for the machine configuration")
+	inConfig, inSpec := &sentence{changed: changed}, &sentence{changed: changed}
+	inSpec.set("waiting for the machine configuration", false)
 
 	reporter := report.New(env)
 	dataDir := env.Path("var", "lib", "etcd")
@@ -71,11 +75,11 @@ func New(env *daemon.Env) error {
 	env.Go("report", reporter.Run)
 
 	return errors.Join(
-		env.Controller(&controllers.Config{Missing: missing.set}),
-		env.Controller(&controllers.Spec{IfInet6: env.Path("proc", "net", "if_inet6"), Missing: missing.set}),
+		env.Controller(&controllers.Config{Wrong: inConfig.set}),
+		env.Controller(&controllers.Spec{IfInet6: env.Path("proc", "net", "if_inet6"), Missing: inSpec.set}),
 		env.Controller(pki),
 		env.Controller(&controllers.Member{
-			Keeper: keep, Changed: changed, DataDir: dataDir, Keys: pki.Keys(), Missing: missing.get,
+			Keeper: keep, Changed: changed, DataDir: dataDir, Keys: pki.Keys(), Missing: first(inConfig, inSpec),
 			OnDisk: env.OwnMachine(parameters.Last(cmdline.Platform)),
 		}),
 	)
@@ -85,6 +89,10 @@ func New(env *daemon.Env) error {
 func resume(env *daemon.Env, keep *keeper.Keeper, last lastrun.Run, data engine.Data) error {
 	if last.Ended {
 		keep.ByHand()
+	}
+
+	if last.Again(time.Now()) >= suspicious {
+		keep.Suspect()
 	}
 
 	if state, _, err := data.State(); err != nil || state != plan.DataPresent {
@@ -98,25 +106,43 @@ func resume(env *daemon.Env, keep *keeper.Keeper, last lastrun.Run, data engine.
 
 func stateOf(s keeper.Status) string {
 	switch {
-	case s.Ready:
-		return "Running"
 	case s.Failed:
 		return "Failed"
+	case s.Ready:
+		return "Running"
 	default:
 		return "Preparing"
 	}
 }
 
-// sentence says why there is no specification of the member.
+// sentence says why there is no specification of the member, or none that follows the configuration.
 type sentence struct {
 	changed poke.Chan
-	text    atomic.Pointer[string]
+	words   atomic.Pointer[words]
 }
 
-func (s *sentence) get() string { return *s.text.Load() }
+type words struct {
+	text string
+	// wrong: time does not mend it.
+	wrong bool
+}
 
-func (s *sentence) set(text string) {
-	if old := s.text.Swap(&text); old == nil || *old != text {
+// first gives the first of the sentences that says something.
+func first(sentences ...*sentence) func() (text string, wrong bool) {
+	return func() (string, bool) {
+		for _, s := range sentences {
+			if w := s.words.Load(); w != nil && w.text != "" {
+				return w.text, w.wrong
+			}
+		}
+
+		return "", false
+	}
+}
+
+func (s *sentence) set(text string, wrong bool) {
+	next := words{text, wrong}
+	if old := s.words.Swap(&next); old == nil || *old != next {
 		s.changed.Poke()
 	}
 }

@@ -18,8 +18,8 @@ import (
 
 // Config turns the machine configuration of a control plane node into EtcdConfigs.
 type Config struct {
-	// Missing hears what is wrong with the configuration.
-	Missing func(string)
+	// Wrong hears what is wrong with the configuration, "" when nothing is.
+	Wrong func(text string, wrong bool)
 
 	// The arguments that the engine was asked about, and its answer.
 	args   map[string]string
@@ -58,10 +58,12 @@ func (c *Config) step(ctx context.Context, r controller.Runtime) error {
 	// A wrong argument must not stop a member that runs with the last right ones.
 	if err = c.check(made.ExtraArgs); err != nil {
 		err = fmt.Errorf("cluster.etcd.extraArgs: %w", err)
-		c.Missing(err.Error())
+		c.Wrong(err.Error(), true)
 
 		return err
 	}
+
+	c.Wrong("", false)
 
 	return safe.WriterModify(ctx, r, out, func(res *etcd.Config) error {
 		*res.TypedSpec() = made

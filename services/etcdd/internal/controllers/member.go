@@ -30,8 +30,8 @@ type Member struct {
 	Changed <-chan struct{} // the keeper's status or Missing changed
 	DataDir string
 	Keys    engine.Keys
-	// Missing tells why there is no specification yet.
-	Missing func() string
+	// Missing tells why there is no specification yet, or none that follows a configuration which is wrong.
+	Missing func() (text string, wrong bool)
 	// OnDisk: the data directory is on a disk that is mounted some time after the start. What is there before is another one.
 	OnDisk bool
 }
@@ -129,6 +129,11 @@ func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input,
 		return in, err
 	}
 
+	text, wrong := c.Missing()
+	if wrong {
+		in.Wrong = text
+	}
+
 	wanted, err := reconcile.Find[*etcd.Spec](ctx, r, etcd.SpecID)
 	if err != nil {
 		return in, err
@@ -141,7 +146,7 @@ func (c *Member) input(ctx context.Context, r controller.Runtime) (keeper.Input,
 
 	switch {
 	case wanted == nil:
-		in.Missing = c.Missing()
+		in.Missing = text
 	case keys == nil || !keys.TypedSpec().Ready:
 		in.Missing = "waiting for etcd's certificates"
 	default:

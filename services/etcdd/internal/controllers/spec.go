@@ -20,8 +20,8 @@ import (
 type Spec struct {
 	// IfInet6 is a file that exists when the kernel speaks IPv6.
 	IfInet6 string
-	// Missing hears what is waited for, "" when the specification is made.
-	Missing func(string)
+	// Missing hears what is waited for, "" when the specification is made, and whether the configuration is wrong.
+	Missing func(text string, wrong bool)
 }
 
 // Name is the owner of the outputs.
@@ -63,13 +63,13 @@ func (c *Spec) step(ctx context.Context, r controller.Runtime) error {
 
 	made, missing, err := spec.Member(*cfg.TypedSpec(), node)
 	if err != nil {
-		c.Missing(err.Error())
+		c.Missing(err.Error(), true)
 
 		return err
 	}
 
 	// An address that is away for a moment leaves the specification, and so the member, as it was.
-	if c.Missing(missing); missing != "" {
+	if c.Missing(missing, false); missing != "" {
 		return nil
 	}
 

@@ -20,6 +20,7 @@ import (
 const (
 	intentFile = "start.json"
 	outFile    = "out.json"
+	damageFile = "damage.json"
 )
 
 // Data is etcd's data directory.
@@ -29,7 +30,12 @@ type Data struct{ Dir string }
 type Note struct {
 	Intent plan.Intent `json:"intent"`
 	Member uint64      `json:"member,omitempty"`
+	// SkipHash: the snapshot to recover from is a copy of a database file, without a hash.
+	SkipHash bool `json:"skipHash,omitempty"`
 }
+
+// New tells whether a new cluster begins here.
+func (n Note) New() bool { return n.Intent == plan.IntentBootstrap || n.Intent == plan.IntentRecover }
 
 func (d Data) member() string { return filepath.Join(d.Dir, "member") }
 func (d Data) wal() string    { return filepath.Join(d.Dir, "member", "wal") }
@@ -56,8 +62,8 @@ func (d Data) State() (plan.Data, Note, error) {
 // SetNote records the intent before it is acted upon; it survives a power cut.
 func (d Data) SetNote(n Note) error { return d.write(d.note(), n) }
 
-// ClearNote forgets the intent once the member is ready.
-func (d Data) ClearNote() error { return remove(d.note()) }
+// Started forgets the intent once the member is ready, and the snapshot that it began with.
+func (d Data) Started() error { return errors.Join(remove(d.note()), d.removeSnapshot()) }
 
 // stay is why this node stays out of the cluster.
 type stay struct {
@@ -85,7 +91,7 @@ func (d Data) WipeMember() error {
 		return errors.New("remove etcd member data: the data directory is not known")
 	}
 
-	if err := os.RemoveAll(d.member()); err != nil {
+	if err := errors.Join(os.RemoveAll(d.member()), d.ForgetDamage()); err != nil {
 		return fmt.Errorf("remove etcd member data: %w", err)
 	}
 
@@ -93,7 +99,7 @@ func (d Data) WipeMember() error {
 }
 
 // Wipe removes the member and its intent, not the directory itself, which may be a mount point.
-func (d Data) Wipe() error { return errors.Join(d.WipeMember(), d.ClearNote()) }
+func (d Data) Wipe() error { return errors.Join(d.WipeMember(), remove(d.note())) }
 
 func (d Data) write(path string, value any) error {
 	if err := os.MkdirAll(d.Dir, 0o700); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -27,7 +28,7 @@ import (
 var ErrRemoved = errors.New("this member was removed from the cluster")
 
 // ErrDamaged is why a member cannot be started from what is on the disk.
-var ErrDamaged = errors.New("the data of this member is damaged; if the cluster has others, remove it there (etcd remove-member) and reset this node")
+var ErrDamaged = errors.New("the data of this member is damaged")
 
 // Member is a running etcd member in this process.
 type Member struct {
@@ -61,7 +62,8 @@ func StartExisting(s Settings, log *slog.Logger) (*Member, error) {
 }
 
 func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error) {
-	words := &lastWords{}
+	words := &lastWords{data: Data{Dir: s.DataDir}}
+	words.opening.Store(true)
 
 	cfg, err := s.config(words.logger(log), cluster, state)
 	if err != nil {
@@ -77,9 +79,11 @@ func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error)
 		return nil, fmt.Errorf("start etcd: %w", err)
 	}
 
+	words.opening.Store(false)
+
 	m := &Member{
 		ID: uint64(etcd.Server.MemberID()), Fingerprint: s.Fingerprint(), etcd: etcd, client: v3client.New(etcd.Server),
-		peerURLs: s.PeerURLs, words: words, close: sync.OnceFunc(etcd.Close), done: make(chan struct{}),
+		peerURLs: s.PeerURLs, words: words, close: sync.OnceFunc(closer(etcd)), done: make(chan struct{}),
 	}
 
 	go m.supervise()
@@ -87,11 +91,33 @@ func start(s Settings, log *slog.Logger, cluster, state string) (*Member, error)
 	return m, nil
 }
 
-// open gives as an error what etcd and its database panic with on files that are damaged.
+// closer ends a server in order. One that was never ready would wait for that for ever.
+func closer(etcd *embed.Etcd) func() {
+	return func() {
+		select {
+		case <-etcd.Server.ReadyNotify():
+		default:
+			etcd.Server.HardStop()
+		}
+
+		etcd.Close()
+	}
+}
+
+// open gives as an error what etcd and its database panic with on files that are damaged. What was opened by then stays open:
+// this process cannot start from these files again.
 func open(cfg *embed.Config) (etcd *embed.Etcd, err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case error:
+			err = fmt.Errorf("%w: %w", ErrDamaged, r)
+		default:
 			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
 		}
 	}()
 
@@ -267,7 +293,7 @@ func initialCluster(s Settings, members []plan.Member) string {
 	used := map[string]bool{s.Name: true}
 
 	for _, m := range members {
-		if slices.ContainsFunc(m.PeerURLs, func(u string) bool { return slices.Contains(s.PeerURLs, u) }) {
+		if m.Has(s.PeerURLs) {
 			continue
 		}
 

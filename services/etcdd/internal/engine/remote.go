@@ -76,17 +76,17 @@ func (r Remote) any(ctx context.Context, nodes []netip.Addr, call func(context.C
 		return err
 	}
 
-	errs := []error{}
+	var answers []string
 
 	for _, node := range nodes {
 		if err = r.one(ctx, node, config, call); err == nil {
 			return nil
 		}
 
-		errs = append(errs, fmt.Errorf("%s: %s", node, sentence(err)))
+		answers = append(answers, node.String()+": "+sentence(err))
 	}
 
-	return errors.Join(errs...)
+	return errors.New(strings.Join(answers, "; "))
 }
 
 // sentence is what gRPC's error is about, without its wrapping.

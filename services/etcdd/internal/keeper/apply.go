@@ -24,13 +24,17 @@ func (k *Keeper) apply(ctx context.Context, a plan.Action, o plan.Observed) (tim
 			k.forget()
 		}
 
-		k.setStatus(Status{Message: a.Reason})
+		k.setStatus(Status{Message: a.Reason, Failed: in.Wrong != "" && in.Wrong == in.Missing})
 
 		return lookEvery, nil
 	case plan.StayOut:
 		k.resumed()
 		k.forget()
 		k.setStatus(Status{Message: a.Reason, Failed: o.Out == plan.OutRemoved})
+
+		return settleEvery, nil
+	case plan.Broken:
+		k.setStatus(Status{Message: a.Reason, Failed: true})
 
 		return settleEvery, nil
 	case plan.ComeBack:
@@ -47,11 +51,17 @@ func (k *Keeper) apply(ctx context.Context, a plan.Action, o plan.Observed) (tim
 
 		return 0, nil
 	case plan.Wipe:
+		k.damaged = ""
+
 		return 0, k.data().WipeMember()
 	case plan.ReplaceLearner:
 		return 0, k.remote().Remove(ctx, in.Peers, a.Member)
 	case plan.AddLearner:
 		return 0, k.addLearner(ctx, in)
+	case plan.Restore:
+		k.setStatus(Status{Message: a.Reason})
+
+		return 0, k.data().Restore(in.Settings, o.SkipHash, k.log)
 	default:
 		return k.start(a, in, o)
 	}
@@ -68,29 +78,11 @@ func (k *Keeper) addLearner(ctx context.Context, in Input) error {
 }
 
 func (k *Keeper) start(a plan.Action, in Input, o plan.Observed) (time.Duration, error) {
-	var (
-		member *engine.Member
-		err    error
-	)
-
-	switch a.Kind {
-	case plan.StartExisting:
-		member, err = engine.StartExisting(in.Settings, k.log)
-	case plan.StartNew, plan.Join:
-		// What an earlier try left has no log; etcd would stumble over a database without one.
-		if err = k.data().WipeMember(); err != nil {
-			return 0, err
-		}
-
-		if a.Kind == plan.StartNew {
-			member, err = engine.StartNew(in.Settings, k.log)
-		} else {
-			member, err = engine.Join(in.Settings, k.log, o.Cluster)
-		}
-	default:
-		return 0, fmt.Errorf("unexpected action %s", a)
+	if err := k.data().Room(); err != nil {
+		return 0, err
 	}
 
+	member, err := k.startAs(a, in, o)
 	if err != nil {
 		return 0, err
 	}
@@ -101,26 +93,76 @@ func (k *Keeper) start(a plan.Action, in Input, o plan.Observed) (time.Duration,
 	return promoteEvery, nil
 }
 
+func (k *Keeper) startAs(a plan.Action, in Input, o plan.Observed) (*engine.Member, error) {
+	if a.Kind == plan.StartExisting {
+		return k.startExisting(in)
+	}
+
+	// What an earlier try left has no log; etcd would stumble over a database without one.
+	if err := k.data().WipeMember(); err != nil {
+		return nil, err
+	}
+
+	switch a.Kind {
+	case plan.StartNew:
+		return engine.StartNew(in.Settings, k.log)
+	case plan.Join:
+		return engine.Join(in.Settings, k.log, o.Cluster)
+	default:
+		return nil, fmt.Errorf("unexpected action %s", a)
+	}
+}
+
+// startExisting checks the data when the process has crashed over and over: on some damages etcd panics where nothing holds it.
+func (k *Keeper) startExisting(in Input) (*engine.Member, error) {
+	if err := k.data().Found(); err != nil && !k.byHand {
+		return nil, err
+	} else if err != nil {
+		if err = k.data().ForgetDamage(); err != nil {
+			return nil, err
+		}
+	}
+
+	if k.suspect {
+		k.suspect = false
+
+		if err := k.data().Damage(); err != nil {
+			return nil, err
+		}
+	}
+
+	member, err := engine.StartExisting(in.Settings, k.log)
+	if err != nil && !errors.Is(err, engine.ErrFull) && !errors.Is(err, engine.ErrDamaged) {
+		if damage := k.data().Damage(); damage != nil {
+			return nil, damage
+		}
+	}
+
+	return member, err
+}
+
 // settle brings a running member to where it belongs: ready, with a vote, listed under its addresses, without a note.
 func (k *Keeper) settle(ctx context.Context) (time.Duration, error) {
 	m := k.Member()
 
 	if !isClosed(m.Ready()) {
-		return settleEvery, nil // sleep wakes when it is
+		return settleEvery, k.lonely(ctx, m) // sleep wakes when it is
 	}
 
 	k.resumed()
 	k.known(m.ID)
 
-	if err := k.data().ClearNote(); err != nil {
+	if err := k.data().Started(); err != nil {
 		return 0, err
 	}
 
 	if !m.HasLeader() {
 		k.setStatus(Status{Message: "the cluster has no leader", Learner: m.IsLearner()})
 
-		return lookEvery, nil
+		return lookEvery, k.lonely(ctx, m)
 	}
+
+	k.alone = time.Time{}
 
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
@@ -135,7 +177,11 @@ func (k *Keeper) settle(ctx context.Context) (time.Duration, error) {
 		k.log.Info("etcd member has a vote", "member", fmt.Sprintf("%016x", m.ID))
 	}
 
-	k.setStatus(Status{Message: "running", Ready: true})
+	if wrong := k.Input().Wrong; wrong != "" {
+		k.setStatus(Status{Message: "runs as before, the configuration is not followed: " + wrong, Ready: true, Failed: true})
+	} else {
+		k.setStatus(Status{Message: "running", Ready: true})
+	}
 
 	moved, err := m.CorrectURLs(ctx)
 	if moved {

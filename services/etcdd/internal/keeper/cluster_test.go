@@ -10,7 +10,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	mrand "math/rand/v2"
@@ -20,6 +22,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +45,13 @@ func TestMain(m *testing.M) {
 		return
 	}
 
+	// Nodes wait for each other most of the time: more tests at once than there are processors.
+	flag.Parse()
+
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+
 	os.Exit(m.Run())
 }
 
@@ -49,6 +59,11 @@ type nodeSpec struct {
 	Input     keeper.Input
 	Bootstrap bool
 	ByHand    bool
+	Suspect   bool
+	// LeaveEarly: it leaves as soon as it is a learner.
+	LeaveEarly bool
+	// Recover is a snapshot to bootstrap with.
+	Recover string
 }
 
 func runNode(path string) {
@@ -72,10 +87,18 @@ func runNode(path string) {
 		k.ByHand()
 	}
 
+	if spec.Suspect {
+		k.Suspect()
+	}
+
 	go leaveOn(syscall.SIGUSR1, k, log)
 
+	if spec.LeaveEarly {
+		go leaveAsLearner(k, log)
+	}
+
 	if spec.Bootstrap {
-		if err = k.Bootstrap(context.Background()); err != nil {
+		if err = bootstrap(k, spec.Recover); err != nil {
 			log.Error("bootstrap", "error", err)
 		}
 	}
@@ -88,6 +111,26 @@ func runNode(path string) {
 	}
 }
 
+func bootstrap(k *keeper.Keeper, from string) error {
+	ctx := context.Background()
+	if from == "" {
+		return k.Bootstrap(ctx)
+	}
+
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+
+	if err = k.Upload(ctx, func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
+		return err
+	}
+
+	_, err = k.Recover(ctx, false)
+
+	return err
+}
+
 func leaveOn(sig os.Signal, k *keeper.Keeper, log *slog.Logger) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, sig)
@@ -97,12 +140,22 @@ func leaveOn(sig os.Signal, k *keeper.Keeper, log *slog.Logger) {
 	}
 }
 
+func leaveAsLearner(k *keeper.Keeper, log *slog.Logger) {
+	for m := k.Member(); m == nil || !m.IsLearner(); m = k.Member() {
+		time.Sleep(time.Millisecond)
+	}
+
+	log.Info("leave", "error", k.Leave(context.Background()))
+}
+
 type cluster struct {
 	t     *testing.T
 	ca    *x509.Certificate
 	caKey *ecdsa.PrivateKey
-	net   byte
+	net   [2]byte
 	nodes []*node
+	// learners counts members that had no vote when they left.
+	learners int
 }
 
 type node struct {
@@ -113,18 +166,21 @@ type node struct {
 	spec nodeSpec
 	cmd  *exec.Cmd
 	log  kittest.Buffer
+	done chan struct{} // closed when cmd has ended
+	// before is what the node is started with: "nsenter …".
+	before []string
 }
 
 // newCluster gives each node an address of its own on the loopback network, so that all use the real ports.
 func newCluster(t *testing.T, size int) *cluster {
 	t.Helper()
 
-	c := &cluster{t: t, net: byte(1 + mrand.IntN(250))}
+	c := &cluster{t: t, net: [2]byte{byte(64 + mrand.IntN(128)), byte(mrand.IntN(256))}}
 	c.makeCA()
 
 	for i := range size {
 		n := &node{
-			c: c, name: fmt.Sprintf("cp-%d", i+1), addr: netip.AddrFrom4([4]byte{127, 88, c.net, byte(i + 1)}),
+			c: c, name: fmt.Sprintf("cp-%d", i+1), addr: netip.AddrFrom4([4]byte{127, c.net[0], c.net[1], byte(i + 1)}),
 			dir: t.TempDir(),
 		}
 		n.prepare()
@@ -140,9 +196,9 @@ func newCluster(t *testing.T, size int) *cluster {
 	}
 
 	t.Cleanup(func() {
-		for _, n := range c.nodes {
-			n.kill()
+		c.end()
 
+		for _, n := range c.nodes {
 			if t.Failed() {
 				t.Logf("%s:\n%s", n.name, n.log.String())
 			}
@@ -150,6 +206,12 @@ func newCluster(t *testing.T, size int) *cluster {
 	})
 
 	return c
+}
+
+func (c *cluster) end() {
+	for _, n := range c.nodes {
+		n.kill()
+	}
 }
 
 func (n *node) prepare() {
@@ -181,7 +243,8 @@ func (n *node) start(bootstrap bool) {
 		n.c.t.Fatal(err)
 	}
 
-	n.cmd = exec.Command(os.Args[0])
+	args := append(slices.Clone(n.before), os.Args[0])
+	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Env = append(os.Environ(), nodeEnv+"="+path)
 	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -189,14 +252,25 @@ func (n *node) start(bootstrap bool) {
 	if err = n.cmd.Start(); err != nil {
 		n.c.t.Fatal(err)
 	}
+
+	cmd, done := n.cmd, make(chan struct{})
+	n.done = done
+
+	go func() {
+		cmd.Wait() //nolint:errcheck // it was killed, or crashed as it should
+		close(done)
+	}()
 }
+
+// ended is closed when the node's process has.
+func (n *node) ended() <-chan struct{} { return n.done }
 
 func (n *node) kill() { n.end(syscall.SIGKILL) }
 
 func (n *node) end(sig syscall.Signal) {
 	if n.cmd != nil {
 		n.cmd.Process.Signal(sig) //nolint:errcheck // it may have ended
-		n.cmd.Wait()              //nolint:errcheck // killed
+		<-n.done
 		n.cmd = nil
 	}
 }

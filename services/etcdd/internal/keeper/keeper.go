@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
@@ -30,7 +31,9 @@ const (
 type Input struct {
 	ControlPlane bool
 	// Missing says what is waited for before anything can run ("waiting for …"); empty when Settings are complete.
-	Missing  string
+	Missing string
+	// Wrong says what in the configuration is not followed; a member that runs goes on as before.
+	Wrong    string
 	Settings engine.Settings
 	// Peers are addresses of the other control plane nodes.
 	Peers []netip.Addr
@@ -60,6 +63,11 @@ type Keeper struct {
 	status Status
 	id     uint64
 
+	// upload is held while a snapshot is being received.
+	upload sync.Mutex
+	// leaving is the member that was asked to leave and may be off the list before anybody has said so; 0: none.
+	leaving atomic.Uint64
+
 	// back is closed when it is known whether the member of before a restart runs again; nil when there was none.
 	back     chan struct{}
 	backOnce sync.Once
@@ -67,6 +75,9 @@ type Keeper struct {
 	// Only the loop's goroutine uses these.
 	byHand   bool
 	failures int
+	alone    time.Time // since when a running member has no leader
+	suspect  bool      // the data is checked before a member is started from it
+	damaged  string    // why none can be
 	retry    backoff.Backoff
 }
 
@@ -84,6 +95,9 @@ func (k *Keeper) Resume(id uint64) { k.back, k.id, k.status.Member = make(chan s
 
 // ByHand says that somebody started the daemon: a node that left joins again. Only before Run.
 func (k *Keeper) ByHand() { k.byHand = true }
+
+// Suspect says that the last runs crashed: the data is checked before a member is started from it. Only before Run.
+func (k *Keeper) Suspect() { k.suspect = true }
 
 func (k *Keeper) resumed() {
 	if k.back != nil {
@@ -170,12 +184,21 @@ func (k *Keeper) failed(err error) time.Duration {
 	k.resumed()
 	k.log.Warn("etcd step", "error", err, "retry", pause)
 
+	message := err.Error()
+	if errors.Is(err, engine.ErrDamaged) {
+		message += giveAnew
+		k.damaged = message
+	}
+
 	if k.Member() == nil {
-		k.setStatus(Status{Message: err.Error(), Failed: errors.Is(err, engine.ErrDamaged) || k.failures >= failedAfter})
+		k.setStatus(Status{Message: message, Failed: k.damaged != "" || errors.Is(err, engine.ErrFull) || k.failures >= failedAfter})
 	}
 
 	return pause
 }
+
+// giveAnew is what can be done about data that is damaged.
+const giveAnew = "; if the cluster has other members, have them give it anew (etcd rejoin); if not, reset the node and recover from a snapshot (bootstrap --recover-from)"
 
 func (k *Keeper) step(ctx context.Context) (time.Duration, error) {
 	if err := k.reap(); err != nil {
@@ -188,7 +211,7 @@ func (k *Keeper) step(ctx context.Context) (time.Duration, error) {
 	}
 
 	action := plan.Decide(observed)
-	if action.Kind != plan.Keep && action.Kind != plan.Wait {
+	if action.Kind.Acts() {
 		k.log.Info("etcd", "action", action.Kind.String(), "reason", action.Reason)
 	}
 
@@ -214,17 +237,25 @@ func (k *Keeper) reap() error {
 	k.setMember(nil)
 
 	if errors.Is(m.Err(), engine.ErrRemoved) {
-		return k.removed()
+		return k.removed(m.ID)
+	}
+
+	if out, err := k.data().Out(); err == nil && out != "" {
+		return nil
 	}
 
 	return fmt.Errorf("etcd stopped: %w", m.Err())
 }
 
-// removed notes it, unless the node was asked to leave.
-func (k *Keeper) removed() error {
+// removed notes that a member is off the list: its node stays out, because it was asked to leave or the others removed it.
+func (k *Keeper) removed(id uint64) error {
 	out, err := k.data().Out()
 	if err != nil || out != "" {
 		return err
+	}
+
+	if k.leaving.Load() == id {
+		return k.data().SetOut(plan.OutLeft)
 	}
 
 	return k.data().SetOut(plan.OutRemoved)
@@ -234,7 +265,7 @@ func (k *Keeper) observe(ctx context.Context) (plan.Observed, error) {
 	in := k.Input()
 	o := plan.Observed{
 		ControlPlane: in.ControlPlane, Config: in.Missing, PeerURLs: in.Settings.PeerURLs,
-		Settings: in.Settings.Fingerprint(), Peers: len(in.Peers), ByHand: k.byHand,
+		Settings: in.Settings.Fingerprint(), Peers: len(in.Peers), ByHand: k.byHand, Damaged: k.damaged,
 	}
 
 	if m := k.Member(); m != nil {
@@ -252,13 +283,13 @@ func (k *Keeper) observe(ctx context.Context) (plan.Observed, error) {
 		return o, err
 	}
 
-	o.Data, o.Intent, o.IntentID = state, note.Intent, note.Member
+	o.Data, o.Intent, o.IntentID, o.SkipHash = state, note.Intent, note.Member, note.SkipHash
 
 	if o.Out, err = k.data().Out(); err != nil || o.Out != "" {
 		return o, err
 	}
 
-	if state == plan.DataNone && note.Intent != plan.IntentBootstrap && len(in.Peers) > 0 {
+	if state == plan.DataNone && !note.New() && len(in.Peers) > 0 {
 		if o.Cluster, err = k.remote().Members(ctx, in.Peers); err != nil {
 			o.ClusterError = err.Error()
 		}

@@ -20,6 +20,8 @@ import (
 
 // A cluster of three comes up from one bootstrap call; members, data and IDs outlive kills and a graceful stop.
 func TestClusterLife(t *testing.T) {
+	t.Parallel()
+
 	c := newCluster(t, 3)
 	first := c.nodes[0]
 
@@ -91,6 +93,8 @@ func TestClusterLife(t *testing.T) {
 
 // Joining survives a kill after any number of milliseconds.
 func TestJoinKilledAnywhere(t *testing.T) {
+	t.Parallel()
+
 	c := newCluster(t, 2)
 	first, second := c.nodes[0], c.nodes[1]
 
@@ -120,24 +124,36 @@ func TestJoinKilledAnywhere(t *testing.T) {
 
 // A bootstrap that was accepted is carried out, killed wherever.
 func TestBootstrapKilledAnywhere(t *testing.T) {
+	t.Parallel()
+
 	for _, delay := range []time.Duration{5, 15, 25, 40, 60, 90, 140, 200} {
-		c := newCluster(t, 1)
-		n := c.nodes[0]
-
-		n.start(true)
-		time.Sleep(delay * time.Millisecond) // the moment of the kill is what is tested
-		n.kill()
-
-		_, err := os.Stat(filepath.Join(n.spec.Input.Settings.DataDir, "start.json"))
-		accepted := err == nil
-
-		n.start(!accepted)
-		c.awaitVoters(n, 1)
-		n.kill()
+		bootstrapKilled(t, delay*time.Millisecond, "")
 	}
 }
 
+func bootstrapKilled(t *testing.T, delay time.Duration, snapshot string) *node {
+	t.Helper()
+
+	c := newCluster(t, 1)
+	n := c.nodes[0]
+	n.spec.Recover = snapshot
+
+	n.start(true)
+	time.Sleep(delay) // the moment of the kill is what is tested
+	n.kill()
+
+	_, err := os.Stat(filepath.Join(n.spec.Input.Settings.DataDir, "start.json"))
+	accepted := err == nil
+
+	n.start(!accepted)
+	c.awaitVoters(n, 1)
+
+	return n
+}
+
 func TestBootstrapTwice(t *testing.T) {
+	t.Parallel()
+
 	c := newCluster(t, 1)
 	k := keeper.New(slog.New(slog.DiscardHandler), func(keeper.Status) {})
 
@@ -204,6 +220,17 @@ func restarts(t *testing.T, c *cluster, k *keeper.Keeper) {
 		t.Error("restarted without need")
 	}
 
+	in.Wrong = "cluster.etcd.advertisedSubnets: no address of this node is in 10.9.0.0/24"
+	k.Set(in)
+	c.await("a wrong configuration is told", 20*time.Second, func(context.Context) error {
+		if s := k.Status(); !s.Failed || !s.Ready || !strings.HasSuffix(s.Message, "not followed: "+in.Wrong) {
+			return fmt.Errorf("%+v", s)
+		}
+
+		return nil
+	})
+
+	in.Wrong = ""
 	in.Settings.ExtraArgs = map[string]string{"snapshot-count": "5000"}
 	k.Set(in)
 	c.await("restart", 20*time.Second, func(context.Context) error {

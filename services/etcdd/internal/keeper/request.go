@@ -4,19 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
-
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/plan"
+	"github.com/dactyl-os/dactyl/services/kit/etcdsnapshot"
 )
 
 // Errors that callers tell apart.
 var (
 	ErrNotEmpty        = errors.New("etcd data directory is not empty")
 	ErrClusterExists   = errors.New("etcd is already bootstrapped on another control plane node; this node will join it")
-	ErrNotControlPlane = errors.New("etcd runs on control plane nodes only")
+	ErrNotControlPlane = errors.New("bootstrap can only be performed on a control plane node")
+	ErrRecovering      = errors.New("etcd is being recovered from a snapshot on this node; see: service etcd")
+	ErrUploading       = errors.New("another snapshot is being uploaded to this node")
 	ErrNotReady        = errors.New("etcd cannot start yet")
 	ErrNotRunning      = errors.New("etcd is not running")
 	ErrNoMember        = errors.New("this node is no member of an etcd cluster")
@@ -26,50 +28,101 @@ var (
 const (
 	// probeTimeout bounds the look for a cluster that exists already.
 	probeTimeout = 2 * time.Second
-	// look is how often the data of a member that left is looked for.
-	look = 50 * time.Millisecond
 	// backTimeout is how long callers wait for a member to be back after a restart of the daemon.
 	backTimeout = 8 * time.Second
 )
 
 // Bootstrap asks for a new cluster. The wish is on disk when it returns, so it outlives a crash.
 func (k *Keeper) Bootstrap(ctx context.Context) error {
+	note, err := k.mayBegin(ctx)
+
+	switch {
+	case err != nil:
+		return err
+	case note.Intent == plan.IntentBootstrap:
+		return nil // asked for before, and under way
+	case note.Intent == plan.IntentRecover:
+		return ErrRecovering
+	}
+
+	return k.begin(engine.Note{Intent: plan.IntentBootstrap})
+}
+
+// Recover asks for a new cluster that begins with the snapshot that was uploaded, which is checked before. As with Bootstrap
+// the wish is on disk. One that is under way begins again.
+func (k *Keeper) Recover(ctx context.Context, skipHash bool) (etcdsnapshot.Info, error) {
+	note, err := k.mayBegin(ctx)
+
+	switch {
+	case err != nil:
+		return etcdsnapshot.Info{}, err
+	case note.Intent == plan.IntentBootstrap:
+		return etcdsnapshot.Info{}, ErrNotEmpty
+	}
+
+	info, err := k.data().Snapshot(skipHash)
+	if err != nil {
+		return info, err
+	}
+
+	k.log.Info("recovering etcd from snapshot: " + info.String())
+
+	return info, k.begin(engine.Note{Intent: plan.IntentRecover, SkipHash: skipHash})
+}
+
+// Upload keeps what write writes as the snapshot to recover from.
+func (k *Keeper) Upload(ctx context.Context, write func(io.Writer) error) error {
+	if _, err := k.mayBegin(ctx); err != nil {
+		return err
+	}
+
+	if !k.upload.TryLock() {
+		return ErrUploading
+	}
+	defer k.upload.Unlock()
+
+	return k.data().SaveSnapshot(write)
+}
+
+// mayBegin tells whether a new cluster may begin on this node, and what has begun already.
+func (k *Keeper) mayBegin(ctx context.Context) (engine.Note, error) {
 	in := k.Input()
 
 	switch {
 	case !in.ControlPlane:
-		return ErrNotControlPlane
+		return engine.Note{}, ErrNotControlPlane
 	case in.Missing != "":
-		return fmt.Errorf("%w: %s", ErrNotReady, in.Missing)
+		return engine.Note{}, fmt.Errorf("%w: %s", ErrNotReady, in.Missing)
 	case k.Member() != nil:
-		return ErrNotEmpty
+		return engine.Note{}, ErrNotEmpty
 	}
 
 	state, note, err := k.data().State()
 
 	switch {
 	case err != nil:
-		return err
+		return note, err
 	case state == plan.DataPresent:
-		return ErrNotEmpty
-	case note.Intent == plan.IntentBootstrap:
-		return nil // asked for before, and under way
+		return note, ErrNotEmpty
+	case !note.New() && k.clusterSeen(ctx, in):
+		return note, ErrClusterExists
 	}
 
-	if k.clusterSeen(ctx, in) {
-		return ErrClusterExists
+	return note, nil
+}
+
+// begin notes the wish for a new cluster. A node that left begins anew.
+func (k *Keeper) begin(note engine.Note) error {
+	out, err := k.data().Out()
+	if err == nil && out != "" {
+		err = k.data().ComeBack()
 	}
 
-	// A node that left begins anew.
-	if out, err := k.data().Out(); err != nil {
-		return err
-	} else if out != "" {
-		if err := k.data().ComeBack(); err != nil {
-			return err
-		}
+	if err == nil {
+		err = k.data().SetNote(note)
 	}
 
-	if err = k.data().SetNote(engine.Note{Intent: plan.IntentBootstrap}); err != nil {
+	if err != nil {
 		return err
 	}
 
@@ -112,62 +165,5 @@ func (k *Keeper) awaitBack(ctx context.Context) {
 	case <-k.back:
 	case <-timer.C:
 	case <-ctx.Done():
-	}
-}
-
-// Leave takes this node off the member list, stops the member and removes its data. The last member cannot leave.
-func (k *Keeper) Leave(ctx context.Context) error {
-	m, err := k.Running(ctx)
-	if err != nil {
-		if state, note, e := k.data().State(); e == nil && k.Input().Missing == "" && state == plan.DataNone && note.Intent == plan.IntentNone {
-			return fmt.Errorf("%w: %s", ErrNoMember, k.Status().Message)
-		}
-
-		return err
-	}
-
-	list, err := m.Client().MemberList(ctx)
-	if err != nil {
-		return fmt.Errorf("list etcd members: %w", err)
-	}
-
-	if len(list.Members) == 1 {
-		return ErrOnlyMember
-	}
-
-	// A leader that removes itself may stop before it answers.
-	if err = m.Remove(ctx, m.ID); err != nil && !m.Removed() {
-		if errors.Is(err, rpctypes.ErrUnhealthy) {
-			err = fmt.Errorf("%w (a member came or went; try again in some seconds)", err)
-		}
-
-		return fmt.Errorf("remove this member from the cluster: %w", err)
-	}
-
-	if err = k.data().SetOut(plan.OutLeft); err != nil {
-		return err
-	}
-
-	return k.awaitOut(ctx, m)
-}
-
-// awaitOut waits until the member that was removed has ended and its data is gone.
-func (k *Keeper) awaitOut(ctx context.Context, m *engine.Member) error {
-	select {
-	case <-m.Done():
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-
-	for {
-		if state, _, err := k.data().State(); err == nil && state == plan.DataNone {
-			return nil
-		}
-
-		select {
-		case <-time.After(look):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 }

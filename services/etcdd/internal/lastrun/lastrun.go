@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // format changes when a reader would misunderstand what an older or newer etcdd wrote.
@@ -20,6 +21,25 @@ type Run struct {
 	Member uint64 `json:"member"`
 	// Ended: it was stopped in order, it did not crash.
 	Ended bool `json:"ended"`
+	// Began is when it was started.
+	Began time.Time `json:"began"`
+	// Crashes in a row before it, each within soon after a start.
+	Crashes int `json:"crashes"`
+}
+
+// soon is how long after a start a crash is likely to have the cause of the one before.
+const soon = time.Minute
+
+// Again tells how often in a row a run has crashed soon after its start, the last one included.
+func (r Run) Again(now time.Time) int {
+	switch {
+	case r.Began.IsZero() || r.Ended:
+		return 0
+	case now.Sub(r.Began) > soon:
+		return 1
+	default:
+		return r.Crashes + 1
+	}
 }
 
 // File keeps the run of this process. One goroutine at a time.
@@ -32,7 +52,8 @@ type File struct {
 // The File may be used in either case; the error says why nothing is known or kept.
 func Begin(path string) (Run, *File, error) {
 	last, err := read(path)
-	f := &File{path: path, run: Run{Format: format, Member: last.Member}}
+	now := time.Now()
+	f := &File{path: path, run: Run{Format: format, Member: last.Member, Began: now, Crashes: last.Again(now)}}
 
 	return last, f, errors.Join(err, f.write())
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/lastrun"
 )
@@ -47,6 +48,24 @@ func TestUnreadableIsToldAndCountsAsNone(t *testing.T) {
 
 		if last, file, err := lastrun.Begin(path); last != (lastrun.Run{}) || file == nil || err == nil {
 			t.Errorf("%q: %+v %v", text, last, err)
+		}
+	}
+}
+
+func TestCrashesInARow(t *testing.T) {
+	now := time.Now()
+
+	for _, tc := range []struct {
+		run  lastrun.Run
+		want int
+	}{
+		{lastrun.Run{}, 0},
+		{lastrun.Run{Began: now.Add(-time.Second), Ended: true, Crashes: 3}, 0},
+		{lastrun.Run{Began: now.Add(-time.Second), Crashes: 1}, 2},
+		{lastrun.Run{Began: now.Add(-time.Hour), Crashes: 4}, 1},
+	} {
+		if got := tc.run.Again(now); got != tc.want {
+			t.Errorf("%+v: %d crashes in a row, want %d", tc.run, got, tc.want)
 		}
 	}
 }

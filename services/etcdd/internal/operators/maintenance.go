@@ -3,7 +3,9 @@ package operators
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -32,6 +34,31 @@ func (s *Server) EtcdSnapshot(_ *machine.EtcdSnapshotRequest, stream grpc.Server
 	}
 
 	return nil
+}
+
+// EtcdRecover takes a snapshot that Bootstrap begins with; it is checked there, as only then it is known how.
+func (s *Server) EtcdRecover(stream grpc.ClientStreamingServer[common.Data, machine.EtcdRecoverResponse]) error {
+	err := s.Keeper.Upload(stream.Context(), func(w io.Writer) error {
+		for {
+			piece, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+
+			if err == nil {
+				_, err = w.Write(piece.GetBytes())
+			}
+
+			if err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return asStatus(err)
+	}
+
+	return stream.SendAndClose(&machine.EtcdRecoverResponse{Messages: []*machine.EtcdRecover{{}}})
 }
 
 // writer sends what is written.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/engine"
 	"github.com/dactyl-os/dactyl/services/etcdd/internal/keeper"
+	"github.com/dactyl-os/dactyl/services/kit/etcdsnapshot"
 )
 
 // chunk is how much of a snapshot goes into one message.
@@ -31,13 +32,16 @@ type Server struct {
 	Log    *slog.Logger
 }
 
-// Bootstrap begins a new cluster on this node.
+// Bootstrap begins a new cluster on this node, empty or with the snapshot that EtcdRecover took.
 func (s *Server) Bootstrap(ctx context.Context, r *machine.BootstrapRequest) (*machine.BootstrapResponse, error) {
+	var err error
 	if r.GetRecoverEtcd() {
-		return nil, status.Error(codes.Unimplemented, "recovering etcd from a snapshot is not implemented yet")
+		_, err = s.Keeper.Recover(ctx, r.GetRecoverSkipHashCheck())
+	} else {
+		err = s.Keeper.Bootstrap(ctx)
 	}
 
-	if err := s.Keeper.Bootstrap(ctx); err != nil {
+	if err != nil {
 		return nil, asStatus(err)
 	}
 
@@ -185,8 +189,11 @@ func asStatus(err error) error {
 	case errors.Is(err, keeper.ErrNotEmpty):
 		return status.Error(codes.AlreadyExists, err.Error())
 	case errors.Is(err, keeper.ErrClusterExists), errors.Is(err, keeper.ErrNotControlPlane), errors.Is(err, keeper.ErrNotRunning),
-		errors.Is(err, keeper.ErrNotReady), errors.Is(err, keeper.ErrOnlyMember):
+		errors.Is(err, keeper.ErrNotReady), errors.Is(err, keeper.ErrOnlyMember), errors.Is(err, keeper.ErrRecovering),
+		errors.Is(err, keeper.ErrUploading), errors.Is(err, engine.ErrNoSnapshot):
 		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, etcdsnapshot.ErrNoHash), errors.Is(err, etcdsnapshot.ErrHash), errors.Is(err, etcdsnapshot.ErrDamaged):
+		return status.Error(codes.InvalidArgument, err.Error())
 	case errors.Is(err, engine.ErrRemoved):
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, keeper.ErrNoMember):

@@ -2,7 +2,10 @@
 // out, and applying the action changes what is seen the next time.
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Data is what the data directory holds.
 type Data int
@@ -28,6 +31,8 @@ const (
 	IntentBootstrap
 	// IntentJoin: this node is on a running cluster's member list as a learner.
 	IntentJoin
+	// IntentRecover: the bootstrap call was accepted, a new cluster begins here with a snapshot.
+	IntentRecover
 )
 
 // Out is why this node stays out of the cluster until somebody starts etcd by hand. It is kept beside the data.
@@ -52,6 +57,11 @@ type Member struct {
 // Started reports whether the member has ever published itself.
 func (m Member) Started() bool { return m.Name != "" }
 
+// Has tells whether the member is listed under one of the addresses.
+func (m Member) Has(urls []string) bool {
+	return slices.ContainsFunc(urls, func(u string) bool { return slices.Contains(m.PeerURLs, u) })
+}
+
 // Observed is everything the decision depends on.
 type Observed struct {
 	// Config is why there is nothing to run yet ("waiting for …"), empty when the specification and keys are there.
@@ -62,12 +72,16 @@ type Observed struct {
 	Data     Data
 	Intent   Intent
 	IntentID uint64 // the member that the intent to join is about
+	SkipHash bool   // of the snapshot that the intent to recover is about
 
 	PeerURLs []string // own, as advertised
 	Settings string   // fingerprint of everything that a start depends on
 
 	Running         bool
 	RunningSettings string
+
+	// Damaged is why no member can be started from the data.
+	Damaged string
 
 	Out Out
 	// ByHand: somebody started the daemon, it did not start after a crash or with the node.
@@ -98,15 +112,22 @@ const (
 	StayOut
 	// ComeBack forgets that this node was a member.
 	ComeBack
+	// Restore makes the data of a member from a snapshot.
+	Restore
+	// Broken waits for somebody to do something about the data.
+	Broken
 )
 
 var kindNames = [...]string{
 	Wait: "wait", Keep: "keep", Stop: "stop", Wipe: "wipe", StartNew: "start-new", StartExisting: "start-existing",
 	AddLearner: "add-learner", ReplaceLearner: "replace-learner", Join: "join",
-	StayOut: "stay-out", ComeBack: "come-back",
+	StayOut: "stay-out", ComeBack: "come-back", Restore: "restore", Broken: "broken",
 }
 
 func (k Kind) String() string { return kindNames[k] }
+
+// Acts tells whether something is done.
+func (k Kind) Acts() bool { return k != Wait && k != Keep && k != StayOut && k != Broken }
 
 // Action is the next step. Reason is a sentence for people: what is waited for, or why it is done.
 type Action struct {
@@ -137,10 +158,14 @@ func Decide(o Observed) Action {
 		return Action{Kind: Wait, Reason: o.Config}
 	case o.Out != "":
 		return decideOut(o)
+	case o.Data == DataPresent && o.Damaged != "":
+		return Action{Kind: Broken, Reason: o.Damaged}
 	case o.Data == DataPresent:
 		return Action{Kind: StartExisting, Reason: "the data directory holds a member"}
 	case o.Data == DataUnusable:
 		return Action{Kind: Wipe, Reason: "the first start was cut off before anything was logged"}
+	case o.Intent == IntentRecover:
+		return Action{Kind: Restore, Reason: "recovering etcd from the snapshot"}
 	case o.Intent == IntentBootstrap:
 		return Action{Kind: StartNew, Reason: "bootstrap was asked for"}
 	default:
@@ -207,15 +232,10 @@ func joinWait(o Observed) string {
 }
 
 func findOwn(members []Member, urls []string) (Member, bool) {
-	for _, m := range members {
-		for _, have := range m.PeerURLs {
-			for _, want := range urls {
-				if have == want {
-					return m, true
-				}
-			}
-		}
+	at := slices.IndexFunc(members, func(m Member) bool { return m.Has(urls) })
+	if at < 0 {
+		return Member{}, false
 	}
 
-	return Member{}, false
+	return members[at], true
 }

@@ -49,6 +49,15 @@ func TestDecide(t *testing.T) {
 		{"bootstrap cut off after the log", ready(func(o *plan.Observed) {
 			o.Intent, o.Data = plan.IntentBootstrap, plan.DataPresent
 		}), plan.StartExisting, ""},
+		{"recovery", ready(func(o *plan.Observed) { o.Intent = plan.IntentRecover }), plan.Restore, "snapshot"},
+		{"recovery cut off before the log", ready(func(o *plan.Observed) {
+			o.Intent, o.Data = plan.IntentRecover, plan.DataUnusable
+		}), plan.Wipe, "cut off"},
+		{"recovered", ready(func(o *plan.Observed) { o.Intent, o.Data = plan.IntentRecover, plan.DataPresent }), plan.StartExisting, ""},
+		{"damaged", ready(func(o *plan.Observed) { o.Data, o.Damaged = plan.DataPresent, "damaged" }), plan.Broken, "damaged"},
+		{"damaged, then left", ready(func(o *plan.Observed) {
+			o.Data, o.Damaged, o.Out = plan.DataPresent, "damaged", plan.OutLeft
+		}), plan.Wipe, "left"},
 		{"restart", ready(func(o *plan.Observed) { o.Data = plan.DataPresent }), plan.StartExisting, ""},
 		{"restart does not ask others", ready(func(o *plan.Observed) {
 			o.Data, o.Cluster = plan.DataPresent, cluster()

@@ -81,7 +81,11 @@ func Member(c etcd.ConfigSpec, n Node) (spec etcd.SpecSpec, missing string, err 
 	spec = etcd.SpecSpec{Name: n.Hostname, Image: c.Image, ExtraArgs: maps.Clone(c.ExtraArgs)}
 
 	if spec.AdvertisedAddresses = advertised(advertise, candidates, n.Default); len(spec.AdvertisedAddresses) == 0 {
-		return spec, "waiting for an address to advertise" + advertise.hint(), nil
+		if len(candidates) > 0 {
+			return spec, "", fmt.Errorf("cluster.etcd.advertisedSubnets: %w", advertise.mismatch(candidates))
+		}
+
+		return spec, "waiting for an address to advertise", nil
 	}
 
 	if listen.empty() {
@@ -93,7 +97,7 @@ func Member(c etcd.ConfigSpec, n Node) (spec etcd.SpecSpec, missing string, err 
 
 	spec.ListenPeerAddresses = listen.apply(candidates)
 	if len(spec.ListenPeerAddresses) == 0 {
-		return spec, "waiting for an address to listen on" + listen.hint(), nil
+		return spec, "", fmt.Errorf("cluster.etcd.listenSubnets: %w", listen.mismatch(candidates))
 	}
 
 	// Tools on the node itself find etcd on the loopback address.
@@ -185,12 +189,17 @@ func (f filter) apply(addrs []netip.Addr) []netip.Addr {
 	return out
 }
 
-func (f filter) hint() string {
-	if f.empty() {
-		return ""
+func (f filter) mismatch(addrs []netip.Addr) error {
+	var wanted []string
+	for _, p := range f.valid {
+		wanted = append(wanted, p.String())
 	}
 
-	return fmt.Sprintf(" (in %v, not in %v)", f.valid, f.exclude)
+	for _, p := range f.exclude {
+		wanted = append(wanted, "!"+p.String())
+	}
+
+	return fmt.Errorf("no address of this node is in %s: it has %v", strings.Join(wanted, ", "), addrs)
 }
 
 // Peers are the addresses of the other control plane nodes. A node is known by its advertised address: addresses that a
