@@ -8,21 +8,26 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/common"
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/kit/etcdsnapshot"
 	"github.com/dactyl-os/dactyl/tools/internal/client"
 )
+
+// rejoinTimeout is how long a member may take to get some GB from another.
+const rejoinTimeout = 5 * time.Minute
 
 func (a *app) etcdCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "etcd", Short: "Manage etcd", Example: "  dactylctl -n 10.5.0.2 etcd members\n  dactylctl -n 10.5.0.2,10.5.0.3,10.5.0.4 etcd status"}
 	alarm := &cobra.Command{Use: "alarm", Short: "List and disarm etcd alarms", Example: "  dactylctl -n 10.5.0.2 etcd alarm list"}
 	alarm.AddCommand(a.etcdAlarmListCommand(), a.etcdAlarmDisarmCommand())
 	cmd.AddCommand(alarm, a.etcdMembersCommand(), a.etcdStatusCommand(), a.etcdDefragCommand(), a.etcdSnapshotCommand(),
-		a.etcdForfeitCommand(), a.etcdLeaveCommand(), a.etcdRemoveCommand())
+		a.etcdForfeitCommand(), a.etcdLeaveCommand(), a.etcdRejoinCommand(), a.etcdRemoveCommand())
 
 	return cmd
 }
@@ -141,6 +146,55 @@ func (a *app) etcdLeaveCommand() *cobra.Command {
 	}
 }
 
+func (a *app) etcdRejoinCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rejoin", Short: "Have the other members give the node its data anew, for one whose data is damaged",
+		Long: "Make the node's member leave etcd, running or not, remove its data, and join again as a new member that gets its data from the others.\n" +
+			"Refused when the others would have no majority without it, and for the only member.",
+		Args: cobra.NoArgs, Example: "  dactylctl -n 10.5.0.4 etcd rejoin",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, node string) error {
+				left, err := c.Machine.EtcdLeaveCluster(ctx, &machine.EtcdLeaveClusterRequest{})
+				if err := finish(c, left.GetMessages(), err); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.out, "%s left etcd, its data is removed\n", node)
+				// A node that left joins again when etcd is started by hand.
+				again, err := c.Machine.ServiceRestart(ctx, &machine.ServiceRestartRequest{Id: "etcdd"})
+				if err := finish(c, again.GetMessages(), err); err != nil {
+					return fmt.Errorf("%w (to go on: service etcdd restart)", err)
+				}
+				id, err := awaitVoter(ctx, c)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(a.out, "%s is member %s of etcd\n", node, memberID(id))
+
+				return nil
+			})
+		},
+	}
+}
+
+// awaitVoter waits until the node's member has its data and a vote.
+func awaitVoter(ctx context.Context, c *client.Client) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, rejoinTimeout)
+	defer cancel()
+	for {
+		answer, err := c.Machine.EtcdStatus(ctx, &emptypb.Empty{})
+		for _, m := range answer.GetMessages() {
+			if s := m.GetMemberStatus(); m.GetMetadata().GetError() == "" && s.GetLeader() != 0 && !s.GetIsLearner() {
+				return s.GetMemberId(), nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("the member has no vote after %s (see: service etcd): %w", rejoinTimeout, errors.Join(err, ctx.Err()))
+		case <-time.After(time.Second / 2):
+		}
+	}
+}
+
 func (a *app) etcdForfeitCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "forfeit-leadership", Short: "Hand etcd's leadership to another member", Args: cobra.NoArgs, Example: "  dactylctl -n 10.5.0.2 etcd forfeit-leadership",
@@ -186,6 +240,11 @@ func (a *app) etcdSnapshotCommand() *cobra.Command {
 					return err
 				}
 				fmt.Fprintf(a.out, "etcd snapshot saved to %q (%d bytes)\n", args[0], size)
+				info, err := etcdsnapshot.Read(args[0], false)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(a.out, "snapshot info: %s\n", info)
 
 				return nil
 			})
@@ -222,12 +281,15 @@ func (a *app) bootstrapCommand() *cobra.Command {
 		Example: `  dactylctl -n 10.5.0.2 bootstrap
   dactylctl -n 10.5.0.2 bootstrap --recover-from=./db.snapshot`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if skip && from == "" {
+				return errors.New("--recover-skip-hash-check is about a snapshot: name it with --recover-from")
+			}
+
 			return a.oneNode(cmd, func(ctx context.Context, c *client.Client, _ string) error {
 				if from != "" {
-					if err := uploadSnapshot(ctx, c, from); err != nil {
+					if err := a.recoverFrom(ctx, c, from, skip); err != nil {
 						return err
 					}
-					fmt.Fprintf(a.out, "recovering from snapshot %q\n", from)
 				}
 				answer, err := c.Machine.Bootstrap(ctx, &machine.BootstrapRequest{RecoverEtcd: from != "", RecoverSkipHashCheck: skip})
 
@@ -239,6 +301,20 @@ func (a *app) bootstrapCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&skip, "recover-skip-hash-check", false, "take a snapshot without a hash, as one copied from the data directory")
 
 	return cmd
+}
+
+// recoverFrom checks a snapshot, gives it to the node and tells what is in it: before the bootstrap call, which acts on it.
+func (a *app) recoverFrom(ctx context.Context, c *client.Client, path string, skipHash bool) error {
+	info, err := etcdsnapshot.Read(path, skipHash)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := uploadSnapshot(ctx, c, path); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "recovering from snapshot %q: %s\n", path, info)
+
+	return nil
 }
 
 func uploadSnapshot(ctx context.Context, c *client.Client, path string) error {

@@ -23,7 +23,11 @@ func TestOutput(t *testing.T) {
 			{"get", "links", "eth0", "-o", "jsonpath={.spec.hardwareAddr} {.metadata.id}"}, {"get", "mc", "-o", "jsonpath={.spec}"},
 			{"get", "nothing"}, {"get", "lin"}, {"get", "as"}, {"get", "links", "eth9"}, {"get", "links", "-o", "xml"},
 		},
-		"etcd":  {{"-n", "10.0.0.1", "etcd", "status"}, {"etcd", "remove-member", "xyz"}, {"-n", "10.0.0.1,10.0.0.2", "etcd", "defrag"}},
+		"etcd": {
+			{"-n", "10.0.0.1", "etcd", "status"}, {"etcd", "remove-member", "xyz"}, {"-n", "10.0.0.1,10.0.0.2", "etcd", "defrag"},
+			{"-n", "10.0.0.1", "bootstrap", "--recover-from", "testdata/etcd.txt"}, {"-n", "10.0.0.1", "bootstrap", "--recover-skip-hash-check"},
+			{"-n", "10.0.0.1", "bootstrap", "--recover-from", "testdata/etcd.txt", "--recover-skip-hash-check"},
+		},
 		"logs":  {{"logs"}, {"__complete", "logs", ""}, {"logs", "etcd"}, {"-n", "10.0.0.1,10.0.0.2", "logs", "etcd"}},
 		"disks": {{"-n", "10.0.0.1,10.0.0.9", "disks"}, {"-n", "10.0.0.1", "disks", "-o", "yaml"}, {"disks", "-o", "json"}, {"disks", "-o", "xml"}},
 		"reset": {

@@ -96,9 +96,12 @@ func TestEveryCommand(t *testing.T) {
 			{run: "-n $CP etcd alarm disarm"},
 			{run: "-n $CP etcd defrag"},
 			{run: "-n $CP etcd forfeit-leadership"},
-			{run: "-n $CP etcd snapshot db.snapshot"},
+			{run: "-n $CP etcd snapshot db.snapshot", want: `(?m)^etcd snapshot saved to "db.snapshot" \(\d+ bytes\)\nsnapshot info: hash [0-9a-f]{8}, revision \d+, total keys \d+, total size \d+$`},
+
+			{run: "-n $CP bootstrap --recover-from db.snapshot", want: `etcd data directory is not empty`, fails: true},
 			{run: "-n $CP etcd remove-member 1", want: `not found`, fails: true},
 			{run: "-n $WORKER etcd leave", want: `etcdd`, fails: true},
+			{run: "-n $CP etcd rejoin", want: `(?m)^\$CP left etcd, its data is removed\n\$CP is member [0-9a-f]{16} of etcd$`},
 		}},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
