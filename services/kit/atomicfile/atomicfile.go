@@ -11,33 +11,45 @@ import (
 
 // Write puts data at path: a temporary file beside it is written and synced, renamed over path, and the directory synced.
 // The parent directory must exist. A crash may leave a file .NAME.tmp-* behind: Clean removes those at the next start.
-func Write(path string, data []byte, mode os.FileMode) (err error) {
-	dir, name := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
-
-	f, err := os.CreateTemp(dir, "."+name+".tmp-*")
+func Write(path string, data []byte, mode os.FileMode) error {
+	next, err := prepare(path, data, mode)
 	if err != nil {
-		return fmt.Errorf("create temporary file: %w", err)
+		return err
 	}
 
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-
-	if err = fill(f, data, mode); err != nil {
-		return fmt.Errorf("write %s: %w", f.Name(), err)
+	if err := replace(next, path); err != nil {
+		return err
 	}
 
-	if err = os.Rename(f.Name(), path); err != nil {
+	return SyncDir(filepath.Dir(path))
+}
+
+// prepare writes and syncs a temporary file beside path.
+func prepare(path string, data []byte, mode os.FileMode) (temporary string, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
+	if err != nil {
+		return "", fmt.Errorf("create temporary file: %w", err)
+	}
+
+	if err := fill(f, data, mode); err != nil {
+		f.Close()
+		os.Remove(f.Name())
+
+		return "", fmt.Errorf("write %s: %w", f.Name(), err)
+	}
+
+	return f.Name(), nil
+}
+
+// replace puts a prepared file in place of path; it lasts once the directory is synced.
+func replace(temporary, path string) error {
+	if err := os.Rename(temporary, path); err != nil {
+		os.Remove(temporary)
+
 		return fmt.Errorf("replace file: %w", err)
 	}
 
-	return SyncDir(dir)
+	return nil
 }
 
 // SyncDir makes renames and removals in dir durable.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // ErrDamaged marks what is there and cannot be used.
@@ -39,18 +40,43 @@ func Unseal(sealed []byte) ([]byte, error) {
 
 // Twin is a file that must not be lost: beside it is a sealed copy, which tells a damaged file from a whole one and mends it.
 type Twin struct {
-	// Path is read by people and other programs; Copy is written before it and believed before it.
+	// Path is read by people and other programs; Copy beside it is replaced before it and believed before it.
 	Path, Copy string
 	Mode       os.FileMode
 }
 
 // Write replaces both; they last when it returns. After a power cut within it the new contents count if Copy has them.
 func (t Twin) Write(data []byte) error {
-	if err := t.put(t.Copy, Seal(data)); err != nil {
-		return fmt.Errorf("write copy: %w", err)
+	if err := errors.Join(giveWay(t.Copy), giveWay(t.Path)); err != nil {
+		return err
 	}
 
-	return t.put(t.Path, data)
+	var (
+		nextCopy string
+		copyErr  error
+		both     sync.WaitGroup
+	)
+
+	// Waiting for the disk is nearly all of the time, so they wait together.
+	both.Go(func() { nextCopy, copyErr = prepare(t.Copy, Seal(data), t.Mode) })
+
+	next, err := prepare(t.Path, data, t.Mode)
+
+	both.Wait()
+
+	if err := errors.Join(copyErr, err); err != nil {
+		return errors.Join(err, t.Clean())
+	}
+
+	if err := replace(nextCopy, t.Copy); err != nil {
+		return errors.Join(err, t.Clean())
+	}
+
+	if err := replace(next, t.Path); err != nil {
+		return err
+	}
+
+	return SyncDir(filepath.Dir(t.Path))
 }
 
 // Read gives nil if there is neither file. intact judges a file that has no whole copy, such as one from before there were
@@ -103,15 +129,22 @@ func (t Twin) mend(data, whole []byte, why error) error {
 	return errors.Join(fmt.Errorf("made anew from its copy: %w", why), t.put(t.Path, whole))
 }
 
-// put replaces a file. What is no file, and could not be replaced, is moved out of the way.
+// put replaces a file.
 func (t Twin) put(path string, data []byte) error {
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		if err := aside(path); err != nil {
-			return err
-		}
+	if err := giveWay(path); err != nil {
+		return err
 	}
 
 	return Write(path, data, t.Mode)
+}
+
+// giveWay moves what is no file out of the way, which could not be replaced.
+func giveWay(path string) error {
+	if info, err := os.Lstat(path); err != nil || info.Mode().IsRegular() {
+		return nil
+	}
+
+	return aside(path)
 }
 
 // SetAside keeps a damaged file as PATH.damaged, before another one is written.

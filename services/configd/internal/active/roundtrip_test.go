@@ -43,7 +43,7 @@ func (p *published) Shut() error {
 }
 
 // boot starts configd's part of a node on a state directory and gives what it publishes.
-func boot(t *testing.T, dir string, mode config.Mode) (*active.Active, *published) {
+func boot(t testing.TB, dir string, mode config.Mode) (*active.Active, *published) {
 	t.Helper()
 
 	files, err := store.Open(dir)
