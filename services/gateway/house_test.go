@@ -15,7 +15,10 @@ import (
 	"github.com/cosi-project/runtime/api/v1alpha1"
 	"github.com/cosi-project/runtime/pkg/safe"
 	"github.com/cosi-project/runtime/pkg/state"
+	"github.com/cosi-project/runtime/pkg/state/impl/inmem"
+	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
 	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
+	"github.com/cosi-project/runtime/pkg/state/protobuf/server"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -48,13 +51,14 @@ func build(t *testing.T) *house {
 		t.Fatal(err)
 	}
 
-	server := grpc.NewServer()
-	initv1.RegisterInitServiceServer(server, h.init)
-	machine.RegisterMachineServiceServer(server, h.init)
+	init := grpc.NewServer()
+	initv1.RegisterInitServiceServer(init, h.init)
+	machine.RegisterMachineServiceServer(init, h.init)
+	v1alpha1.RegisterStateServer(init, server.NewState(namespaced.NewState(inmem.Build)))
 
-	go server.Serve(listener) //nolint:errcheck // ends with the test
+	go init.Serve(listener) //nolint:errcheck // ends with the test
 
-	t.Cleanup(server.Stop)
+	t.Cleanup(init.Stop)
 	h.network(t)
 
 	h.address = free(t)
