@@ -46,7 +46,7 @@ func TestEveryCommand(t *testing.T) {
 			{run: "-n $CP inspect dependencies --with-resources", want: `(?m)^digraph "\$CP" \{$`},
 			{run: "-n $WORKER restart timed"},
 			{run: "-n $WORKER restart nosuch", want: `\$WORKER: no service "nosuch"`, fails: true},
-			{run: "-n $CP netstat -lpt", want: `(?m)^\$CP +tcp6? .*[:\]]50000 .* LISTEN +\d+/`},
+			{run: "-n $CP netstat -lpt", want: `(?m)^\$CP +tcp6? .*[:\]]50000 .* LISTEN +(-|\d+/.+)$`},
 			{run: "-n $CP netstat -aopx", want: `(?m)^NODE +Proto +Recv-Q +Send-Q +Local Address +Foreign Address +State +Uid +Inode +PID/Program name +Timer$`},
 			{run: "-n $CP pcap -i nosuch0 --duration 1s", want: `^error: \$CP: `, fails: true},
 			{run: "-n $CP disks", want: `(?m)^NODE +`},
