@@ -156,8 +156,12 @@ func record(s sockets.Socket, holders map[uint64]sockets.Process) *machine.Conne
 		Pointer:    s.Pointer,
 	}
 
-	if p, ok := holders[s.Inode]; ok && s.Inode != 0 {
-		r.Process = &machine.ConnectRecord_Process{Pid: p.PID, Name: p.Name}
+	// Whoever asks for processes reads each of them, also those of sockets that nobody has any more.
+	if holders != nil {
+		r.Process = &machine.ConnectRecord_Process{}
+		if p, ok := holders[s.Inode]; ok && s.Inode != 0 {
+			r.Process = &machine.ConnectRecord_Process{Pid: p.PID, Name: p.Name}
+		}
 	}
 
 	return r

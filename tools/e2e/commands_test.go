@@ -124,6 +124,7 @@ func (s step) check(t *testing.T, dir string) {
 	client := outside.Repository("_out", "dactylctl")
 	r := outside.Run(ctx, "env", append([]string{"-C", dir, "EDITOR=true", client}, strings.Fields(places.Replace(s.run))...)...)
 	text := r.Stdout + r.Stderr
+	t.Log(r)
 
 	if s.fails {
 		text = r.Stderr

@@ -40,7 +40,6 @@ func TestContract(t *testing.T) {
 		"types that nobody owns are empty":          unownedTypesAreEmpty,
 		"an unknown log ends in was not registered": unknownLog,
 		"every socket has a process":                everySocketHasAProcess,
-		"a unit's pod is itself":                    podIsItself,
 		"health is told by the node":                healthIsTold,
 		"the graph of controllers":                  graphOfControllers,
 		"a container of the system restarts":        containerRestarts,
@@ -198,21 +197,6 @@ func everySocketHasAProcess(t *testing.T, ctx context.Context, conn *grpc.Client
 	}
 }
 
-func podIsItself(t *testing.T, ctx context.Context, conn *grpc.ClientConn) {
-	answer, err := machine.NewMachineServiceClient(conn).Stats(ctx, &machine.StatsRequest{Namespace: "system", Driver: common.ContainerDriver_CONTAINERD})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	for _, m := range answer.GetMessages() {
-		for _, s := range m.GetStats() {
-			if s.GetPodId() != s.GetId() {
-				t.Errorf("%s is drawn as a container of pod %q", s.GetId(), s.GetPodId())
-			}
-		}
-	}
-}
-
 func healthIsTold(t *testing.T, ctx context.Context, conn *grpc.ClientConn) {
 	stream, err := cluster.NewClusterServiceClient(conn).HealthCheck(ctx, &cluster.HealthCheckRequest{
 		WaitTimeout: durationpb.New(50 * time.Second), ClusterInfo: &cluster.ClusterInfo{ControlPlaneNodes: controlPlanes, WorkerNodes: []string{worker}},
@@ -249,7 +233,9 @@ func graphOfControllers(t *testing.T, ctx context.Context, conn *grpc.ClientConn
 
 	edges := answer.GetMessages()[0].GetEdges()
 	for _, kind := range []inspect.DependencyEdgeType{inspect.DependencyEdgeType_OUTPUT_EXCLUSIVE, inspect.DependencyEdgeType_INPUT_WEAK} {
-		if !slices.ContainsFunc(edges, func(e *inspect.ControllerDependencyEdge) bool { return e.GetEdgeType() == kind && e.GetResourceType() != "" }) {
+		if !slices.ContainsFunc(edges, func(e *inspect.ControllerDependencyEdge) bool {
+			return e.GetEdgeType() == kind && e.GetResourceType() != ""
+		}) {
 			t.Errorf("no %s among %d edges", kind, len(edges))
 		}
 	}
