@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,45 @@ func (n *node) logged(t *testing.T, times int, text string) {
 	kittest.Await(t, patient, fmt.Sprintf("%q %d times in the log", text, times), func() bool { return strings.Count(n.Log(), text) >= times })
 }
 
+// rawAffiliates are the other nodes, each once, as the registry told them.
+func (n *node) rawAffiliates(t *testing.T) {
+	t.Helper()
+
+	raw, err := n.st.List(t.Context(), cluster.NewAffiliate("cluster-raw", "").Metadata())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	merged, err := safe.StateListAll[*cluster.Affiliate](t.Context(), n.st)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	self, err := safe.StateGetByID[*cluster.Identity](t.Context(), n.st, cluster.LocalIdentityID)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var got, want []string
+
+	for _, r := range raw.Items {
+		got = append(got, r.Metadata().ID()+" "+r.(*cluster.Affiliate).TypedSpec().Nodename)
+	}
+
+	for affiliate := range merged.All() {
+		if affiliate.Metadata().ID() != self.TypedSpec().NodeID {
+			want = append(want, "service/"+affiliate.Metadata().ID()+" "+affiliate.TypedSpec().Nodename)
+		}
+	}
+
+	slices.Sort(got)
+	slices.Sort(want)
+
+	if len(want) != 2 || !slices.Equal(got, want) {
+		t.Errorf("raw affiliates are %q, want %q", got, want)
+	}
+}
+
 // watch reports the changes of members as "Updated name address,…"; those before the call are left out.
 func (n *node) watch(t *testing.T) <-chan string {
 	t.Helper()
@@ -156,6 +196,10 @@ func TestCluster(t *testing.T) {
 	// 1. They find each other by the control plane endpoint.
 	for _, n := range nodes {
 		n.await(t, three)
+	}
+
+	for _, n := range nodes {
+		n.rawAffiliates(t)
 	}
 
 	member, err := safe.StateGetByID[*cluster.Member](t.Context(), nodes[2].st, "cp-1")

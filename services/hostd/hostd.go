@@ -38,7 +38,13 @@ func New(env *daemon.Env) error {
 		}
 	}
 
+	security := &controllers.Security{Log: env.Log}
+	if scope(env, parameters) == sysctl.All {
+		security.SecureBoot = env.Path("sys", "firmware", "efi", "efivars", "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
+	}
+
 	return errors.Join(
+		env.Controller(security),
 		env.Controller(&controllers.Params{
 			Kernel: sysctl.Kernel{Root: env.Root}, Scope: scope(env, parameters), Panic: parameters.Has(cmdline.Panic), Log: env.Log,
 		}),

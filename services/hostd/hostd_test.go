@@ -89,6 +89,12 @@ func TestDaemon(t *testing.T) {
 
 	parameters(t, h)
 
+	// Also where the kernel is somebody else's: clients wait for it.
+	security, err := safe.ReaderGetByID[*runtime.SecurityState](t.Context(), h.state, runtime.SecurityStateID)
+	if err != nil || security.TypedSpec().SecureBoot {
+		t.Errorf("security state %v, %v", security, err)
+	}
+
 	memory, err := safe.ReaderGetByID[*perf.Memory](t.Context(), h.state, perf.MemoryID)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 // remote are the arguments of every command that asks a node, and local those that do not.
 var (
 	remote = map[string]string{
-		"apply-config": "-f worker.yaml", "bootstrap": "", "config new": "new.conf", "copy": "/etc out", "disks": "", "dmesg": "", "edit": "mc",
+		"apply-config": "-f worker.yaml", "bootstrap": "", "config new": "new.conf", "containers": "", "copy": "/etc out", "disks": "", "dmesg": "", "edit": "mc",
 		"etcd alarm disarm": "", "etcd alarm list": "", "etcd defrag": "", "etcd forfeit-leadership": "", "etcd leave": "", "etcd members": "", "etcd rejoin": "",
 		"etcd remove-member": "1", "etcd snapshot": "db", "etcd status": "", "events": "", "get": "links", "inspect dependencies": "", "restart": "networkd", "health": "--wait-timeout 1s", "list": "/etc",
 		"logs": "etcd", "memory": "", "meta delete": "0x0a", "meta write": "0x0a x", "mounts": "", "netstat": "", "patch": "mc -p {}", "pcap": "", "processes": "", "read": "/etc/hosts",

@@ -45,7 +45,8 @@ func (a *app) root() *cobra.Command {
 	a.complete(cmd, "nodes", func(string) []string { return a.nodeNames(cmd.Context()) })
 
 	cmd.AddCommand(
-		a.applyConfigCommand(), a.bootstrapCommand(), a.clusterCommand(), a.configCommand(), a.copyCommand(), a.disksCommand(), a.dmesgCommand(),
+		a.applyConfigCommand(), a.bootstrapCommand(), a.clusterCommand(), a.configCommand(), a.containersCommand(), a.copyCommand(),
+		a.disksCommand(), a.dmesgCommand(),
 		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(), a.inspectCommand(),
 		a.listCommand(), a.logsCommand(), a.machineConfigCommand(), a.memoryCommand(), a.metaCommand(),
 		a.mountsCommand(), a.netstatCommand(), a.patchCommand(), a.pcapCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(), a.resetCommand(), a.restartCommand(),

@@ -151,11 +151,7 @@ func statRows(t *table, node string, m *machine.Stats) {
 		return cmp.Or(cmp.Compare(x.GetPodId(), y.GetPodId()), cmp.Compare(x.GetId(), y.GetId()))
 	})
 	for _, s := range stats {
-		id := s.GetId()
-		if s.GetPodId() != "" && s.GetPodId() != s.GetId() {
-			id = s.GetPodId() + "└─ " + s.GetName()
-		}
-		t.row(node, s.GetNamespace(), id, fmt.Sprintf("%.2f", float64(s.GetMemoryUsage())/1e6), s.GetCpuUsage())
+		t.row(node, s.GetNamespace(), underPod(s.GetPodId(), s.GetId(), s.GetName()), fmt.Sprintf("%.2f", float64(s.GetMemoryUsage())/1e6), s.GetCpuUsage())
 	}
 }
 

@@ -53,7 +53,12 @@ func TestEveryCommand(t *testing.T) {
 			{run: "-n $CP dmesg"},
 			{run: "-n $CP memory", want: `(?m)^NODE +TOTAL`},
 			{run: "-n $CP processes", want: `networkd`},
-			{run: "-n $CP stats", want: `networkd`},
+			{run: "-n $CP stats", want: `(?ms)^\S+ +system +apid +\d.* system +etcd +\d.* system +machined +\d.* system +networkd +\d`},
+			{run: "-n $CP containers", want: `(?ms)^\S+ +system +apid +\d+ +RUNNING.* system +machined +1 +RUNNING`},
+			{run: "-n $CP containers -k", want: `\ANODE +NAMESPACE +ID +IMAGE +PID +STATUS\s*\z`},
+			{run: "-n $CP stats -k", want: `\ANODE +NAMESPACE +ID +MEMORY\(MB\) +CPU\s*\z`},
+			{run: "-n $CP get securitystate", want: `(?m)^\S+ +runtime +SecurityState +securitystate +1 +false`},
+			{run: "-n $CP get affiliates --namespace cluster-raw", want: `(?m)^\S+ +cluster-raw +Affiliate +service/\S+ `},
 			{run: "-n $CP time --check 127.0.0.1", want: `time server 127\.0\.0\.1`, fails: true}, // none listens there
 			{run: "cluster show --name " + clusterName, want: `\$WORKER`},
 		}},

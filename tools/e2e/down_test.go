@@ -20,7 +20,7 @@ import (
 // TestWaysDown records what clients are told when a node reboots and when it is switched off, by its own gateway and by
 // another node's. Clients of the contract wait for the start of the task stopAllServices.
 func TestWaysDown(t *testing.T) {
-	t.Cleanup(func() { outside.Must(t, outside.Dactylctl(context.Background(), createArgs()...)) })
+	t.Cleanup(func() { outside.Must(t, createCluster(context.Background())) })
 
 	for _, way := range [][2]string{{"reboot", "back and ready"}, {"shutdown", "off"}} {
 		sequence, end := way[0], way[1]

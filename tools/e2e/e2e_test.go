@@ -51,7 +51,7 @@ func run(m *testing.M) int {
 	defer destroy()
 	outside.WhenInterrupted(func() { destroy(); removeHome() })
 
-	out := outside.Dactylctl(context.Background(), createArgs()...)
+	out := createCluster(context.Background())
 	fmt.Println(out)
 	if out.Err != nil {
 		return 1
@@ -60,12 +60,10 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// createArgs make the cluster, and bring back what of it is off.
-func createArgs() []string {
-	return []string{
-		"cluster", "create", "--name", clusterName, "--cidr", cidr,
-		"--controlplanes", "3", "--workers", "1", "--config-patch", "@" + outside.Repository("deploy", "examples", "guide01.yaml"),
-	}
+// createCluster makes the cluster, and brings back what of it is off.
+func createCluster(ctx context.Context) outside.Result {
+	return outside.Dactylctl(ctx, "cluster", "create", "--name", clusterName, "--cidr", cidr,
+		"--controlplanes", "3", "--workers", "1", "--config-patch", "@"+outside.Repository("deploy", "examples", "guide01.yaml"))
 }
 
 // ctl runs the client and fails the test when the client fails.

@@ -12,11 +12,40 @@ import (
 
 	"github.com/dactyl-os/dactyl/proto/resource/cluster"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/gossip"
+	"github.com/dactyl-os/dactyl/services/discoveryd/internal/record"
 	"github.com/dactyl-os/dactyl/services/discoveryd/internal/spec"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
 
 const membershipName = "discoveryd.Membership"
+
+// rawNamespace has one affiliate for each registry and other node, before they are merged. Gossip is our only registry; it
+// stands for the discovery service of the contract.
+const (
+	rawNamespace = "cluster-raw"
+	registry     = "service/"
+)
+
+// affiliates are those of a view, merged and raw.
+func affiliates(view gossip.View) []*cluster.Affiliate {
+	var all []*cluster.Affiliate
+
+	add := func(namespace, id string, r record.Record) {
+		affiliate := cluster.NewAffiliate(namespace, id)
+		*affiliate.TypedSpec() = spec.Affiliate(r)
+		all = append(all, affiliate)
+	}
+
+	for _, r := range view.Affiliates {
+		add(cluster.NamespaceName, r.NodeID, r)
+
+		if r.NodeID != view.Self {
+			add(rawNamespace, registry+r.NodeID, r)
+		}
+	}
+
+	return all
+}
 
 // Membership shows whom the mesh knows.
 type Membership struct{ Mesh *gossip.Mesh }
@@ -50,9 +79,9 @@ func (ctrl *Membership) Run(ctx context.Context, r controller.Runtime, _ *zap.Lo
 func publish(ctx context.Context, r controller.Runtime, view gossip.View) error {
 	r.StartTrackingOutputs()
 
-	for _, record := range view.Affiliates {
-		if err := safe.WriterModify(ctx, r, cluster.NewAffiliate(cluster.NamespaceName, record.NodeID), func(affiliate *cluster.Affiliate) error {
-			*affiliate.TypedSpec() = spec.Affiliate(record)
+	for _, wanted := range affiliates(view) {
+		if err := safe.WriterModify(ctx, r, wanted, func(affiliate *cluster.Affiliate) error {
+			*affiliate.TypedSpec() = *wanted.TypedSpec()
 
 			return nil
 		}); err != nil {
@@ -70,9 +99,10 @@ func publish(ctx context.Context, r controller.Runtime, view gossip.View) error 
 		}
 	}
 
-	// Both kinds in one call: it ends the tracking.
+	// All kinds in one call: it ends the tracking.
 	if err := r.CleanupOutputs(ctx,
-		cluster.NewAffiliate(cluster.NamespaceName, "").Metadata(), cluster.NewMember(cluster.NamespaceName, "").Metadata()); err != nil {
+		cluster.NewAffiliate(cluster.NamespaceName, "").Metadata(), cluster.NewAffiliate(rawNamespace, "").Metadata(),
+		cluster.NewMember(cluster.NamespaceName, "").Metadata()); err != nil {
 		return fmt.Errorf("withdraw affiliates and members: %w", err)
 	}
 
@@ -87,10 +117,7 @@ func Restore(ctx context.Context, local state.State, mesh *gossip.Mesh) error {
 		return nil
 	}
 
-	for _, record := range view.Affiliates {
-		affiliate := cluster.NewAffiliate(cluster.NamespaceName, record.NodeID)
-		*affiliate.TypedSpec() = spec.Affiliate(record)
-
+	for _, affiliate := range affiliates(view) {
 		if err := local.Create(ctx, affiliate, state.WithCreateOwner(membershipName)); err != nil {
 			return fmt.Errorf("restore affiliate: %w", err)
 		}

@@ -45,6 +45,8 @@ func (s Settings) usable() bool { return s.Enabled && len(s.Key) > 0 && s.Advert
 type View struct {
 	Affiliates []record.Record
 	Members    []membership.Member
+	// Self is this node's id.
+	Self string
 }
 
 // Mesh is this node's place in the gossip.
@@ -109,7 +111,7 @@ func (m *Mesh) View() (View, bool) {
 
 	affiliates := membership.Affiliates(own, m.table.Others(), m.presence)
 
-	return View{Affiliates: affiliates, Members: membership.Members(m.nodeID, affiliates, m.presence)}, true
+	return View{Self: m.nodeID, Affiliates: affiliates, Members: membership.Members(m.nodeID, affiliates, m.presence)}, true
 }
 
 // There says whether a node answers now; a member that went away is one for a while longer.

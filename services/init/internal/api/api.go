@@ -212,34 +212,6 @@ func goDown(ctx context.Context, n *node.Node, power node.Power) (string, error)
 	return actor, nil
 }
 
-// Stats tells what memory and processor time each daemon has used.
-func (s *Server) Stats(_ context.Context, in *machine.StatsRequest) (*machine.StatsResponse, error) {
-	if namespace := in.GetNamespace(); namespace != "" && namespace != "system" {
-		return nil, status.Errorf(codes.NotFound, "no containers in namespace %q: this node runs no Kubernetes", namespace)
-	}
-
-	stats := &machine.Stats{}
-
-	for _, service := range s.node.Services() {
-		if service.PID == 0 {
-			continue
-		}
-
-		usage, err := s.logs.Usage(service.Name, service.PID)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-
-		stats.Stats = append(stats.Stats, &machine.Stat{
-			Namespace: "system", Id: service.Name, Name: service.Name, MemoryUsage: usage.Memory, CpuUsage: uint64(usage.CPU.Nanoseconds()),
-		})
-	}
-
-	slices.SortFunc(stats.Stats, func(a, b *machine.Stat) int { return strings.Compare(a.GetId(), b.GetId()) })
-
-	return &machine.StatsResponse{Messages: []*machine.Stats{stats}}, nil
-}
-
 // resolve gives the name of a service behind a name or an alias.
 func (s *Server) resolve(id string) (string, error) {
 	for _, service := range s.node.Services() {
