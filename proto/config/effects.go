@@ -86,6 +86,24 @@ func Idle(before, after Tree, mode Mode) []string {
 	return told
 }
 
+// Removed names the documents that a configuration lacks and the one before had; the v1alpha1 document is not among them.
+func Removed(before, after Tree) []string {
+	kept := map[string]bool{"v1alpha1": true}
+	for _, doc := range after.docs {
+		kept[title(KindOf(doc), tree.Text(doc, "name"))] = true
+	}
+
+	var removed []string
+
+	for _, doc := range before.docs {
+		if name := title(KindOf(doc), tree.Text(doc, "name")); !kept[name] {
+			removed = append(removed, name)
+		}
+	}
+
+	return removed
+}
+
 // asked gives what a configuration says at a place, "" if it asks for nothing there.
 func asked(docs Tree, place string) string {
 	var said []string

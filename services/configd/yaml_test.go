@@ -121,6 +121,16 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("a try leaves what is staged: %q", got)
 	}
 
+	const document = "---\napiVersion: v1alpha1\nkind: EventSinkConfig\nendpoint: 10.0.0.1:1\n"
+
+	n.mustApply(append(bytes.Clone(first), document...), machine.ApplyConfigurationRequest_NO_REBOOT)
+
+	if got := told(first, machine.ApplyConfigurationRequest_NO_REBOOT); got != "removed with this configuration: EventSinkConfig" {
+		t.Errorf("a document taken away: %q", got)
+	}
+
+	n.mustApply(second, machine.ApplyConfigurationRequest_STAGED)
+
 	for _, want := range []string{lost, ""} {
 		if got := told(hostConfig(t, "third", "    env: {A: b}\n"), machine.ApplyConfigurationRequest_NO_REBOOT); got != want {
 			t.Errorf("applied: %q, want %q", got, want)

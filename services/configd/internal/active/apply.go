@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dactyl-os/dactyl/proto/config"
@@ -96,6 +97,12 @@ func (a *Active) consider(request Request, result *Result) (*config.Config, erro
 	}
 
 	result.Warnings = append(findings.All(), config.Idle(before, tree, a.Mode)...)
+
+	// A client that reads the YAML form of a resource sees the first document only, and would send back no other.
+	if removed := config.Removed(before, tree); removed != nil {
+		result.Warnings = append(result.Warnings, "removed with this configuration: "+strings.Join(removed, ", "))
+	}
+
 	result.Effects = plan.Judge(diff.Changes(before, tree))
 
 	if result.Action, err = plan.Decide(request.Mode, a.current != nil, result.Effects); err != nil {
