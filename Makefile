@@ -26,7 +26,7 @@ IMAGE     = $(OUT)/rootfs-builder -out $(OUT) -cache $(CACHE) -epoch $(EPOCH) -t
 
 # Packages that images are built with (gcc: runc) and tests use as outside views, by the program that shows they are there;
 # tools/bare-machine finds out when one is missing. git, make and ca-certificates come before make does.
-APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client curl:curl find:findutils ps:procps \
+APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client curl:curl tcpdump:tcpdump find:findutils ps:procps \
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
        sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage mkfs.vfat:dosfstools mcopy:mtools \
        zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev debootstrap:debootstrap \

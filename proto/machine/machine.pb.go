@@ -11913,7 +11913,7 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\tImagePull\x12,\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x10.common.MetadataR\bmetadata\"C\n" +
 	"\x11ImagePullResponse\x12.\n" +
-	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xda,\n" +
+	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xd7,\n" +
 	"\x0eMachineService\x12\x81\x01\n" +
 	"\x12ApplyConfiguration\x12\".machine.ApplyConfigurationRequest\x1a#.machine.ApplyConfigurationResponse\"\"\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\xa8\xb5\x18\x80\x80\x80\x02\x12Y\n" +
 	"\tBootstrap\x12\x19.machine.BootstrapRequest\x1a\x1a.machine.BootstrapResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12z\n" +
@@ -11964,8 +11964,8 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\aUpgrade\x12\x17.machine.UpgradeRequest\x1a\x18.machine.UpgradeResponse\"\x19\x8a\xb5\x18\x05diskd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\x12t\n" +
 	"\aVersion\x12\x16.google.protobuf.Empty\x1a\x18.machine.VersionResponse\"7\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x98\xb5\x18\x01\x90\x02\x01\x12\x93\x01\n" +
 	"\x1bGenerateClientConfiguration\x12+.machine.GenerateClientConfigurationRequest\x1a,.machine.GenerateClientConfigurationResponse\"\x19\x8a\xb5\x18\x06trustd\x92\xb5\x18\bos:admin\x90\x02\x01\x12j\n" +
-	"\rPacketCapture\x12\x1d.machine.PacketCaptureRequest\x1a\f.common.Data\"*\x8a\xb5\x18\bnetworkd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x010\x01\x12u\n" +
-	"\aNetstat\x12\x17.machine.NetstatRequest\x1a\x18.machine.NetstatResponse\"7\x8a\xb5\x18\bnetworkd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12h\n" +
+	"\rPacketCapture\x12\x1d.machine.PacketCaptureRequest\x1a\f.common.Data\"*\x8a\xb5\x18\bnetworkd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x90\x02\x010\x01\x12r\n" +
+	"\aNetstat\x12\x17.machine.NetstatRequest\x1a\x18.machine.NetstatResponse\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12h\n" +
 	"\tMetaWrite\x12\x19.machine.MetaWriteRequest\x1a\x1a.machine.MetaWriteResponse\"$\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\xa8\xb5\x18\x80\x80@\x90\x02\x02\x12e\n" +
 	"\n" +
 	"MetaDelete\x12\x1a.machine.MetaDeleteRequest\x1a\x1b.machine.MetaDeleteResponse\"\x1e\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\x90\x02\x02\x12y\n" +

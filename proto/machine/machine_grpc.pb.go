@@ -125,7 +125,17 @@ type MachineServiceClient interface {
 	Upgrade(ctx context.Context, in *UpgradeRequest, opts ...grpc.CallOption) (*UpgradeResponse, error)
 	Version(ctx context.Context, in *emptypb.Empty, opts ...grpc.CallOption) (*VersionResponse, error)
 	GenerateClientConfiguration(ctx context.Context, in *GenerateClientConfigurationRequest, opts ...grpc.CallOption) (*GenerateClientConfigurationResponse, error)
+	// PacketCapture sends what passes a link as a file of pcap-savefile(5), microseconds, in the machine's byte order, cut
+	// anywhere: its header at once, then packets as they come, VLAN tags as on the wire. The link type is Ethernet (1), or
+	// raw IP (101) where a link has no Ethernet header. It goes on until the caller goes or the link goes down
+	// (FailedPrecondition). snap_len 0 is 65535, at most 262144; the filter is a classic BPF program of at most 4096
+	// instructions, as tcpdump -dd prints it. A caller that takes what comes over the captured link also captures what it is
+	// sent: filter it out. NotFound: no such link; InvalidArgument: no link named, a filter that the kernel refuses;
+	// ResourceExhausted: eight captures run already.
 	PacketCapture(ctx context.Context, in *PacketCaptureRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[common.Data], error)
+	// Netstat lists sockets of the node's network namespace. No protocol named is all of them. With feature.pid each record has a
+	// process, an empty one where nobody holds the socket (TIME_WAIT); a socket that init handed over is told as its daemon's.
+	// netns: there are no pods yet, so allnetns without hostnetwork is empty and a name is NotFound.
 	Netstat(ctx context.Context, in *NetstatRequest, opts ...grpc.CallOption) (*NetstatResponse, error)
 	MetaWrite(ctx context.Context, in *MetaWriteRequest, opts ...grpc.CallOption) (*MetaWriteResponse, error)
 	MetaDelete(ctx context.Context, in *MetaDeleteRequest, opts ...grpc.CallOption) (*MetaDeleteResponse, error)
@@ -804,7 +814,17 @@ type MachineServiceServer interface {
 	Upgrade(context.Context, *UpgradeRequest) (*UpgradeResponse, error)
 	Version(context.Context, *emptypb.Empty) (*VersionResponse, error)
 	GenerateClientConfiguration(context.Context, *GenerateClientConfigurationRequest) (*GenerateClientConfigurationResponse, error)
+	// PacketCapture sends what passes a link as a file of pcap-savefile(5), microseconds, in the machine's byte order, cut
+	// anywhere: its header at once, then packets as they come, VLAN tags as on the wire. The link type is Ethernet (1), or
+	// raw IP (101) where a link has no Ethernet header. It goes on until the caller goes or the link goes down
+	// (FailedPrecondition). snap_len 0 is 65535, at most 262144; the filter is a classic BPF program of at most 4096
+	// instructions, as tcpdump -dd prints it. A caller that takes what comes over the captured link also captures what it is
+	// sent: filter it out. NotFound: no such link; InvalidArgument: no link named, a filter that the kernel refuses;
+	// ResourceExhausted: eight captures run already.
 	PacketCapture(*PacketCaptureRequest, grpc.ServerStreamingServer[common.Data]) error
+	// Netstat lists sockets of the node's network namespace. No protocol named is all of them. With feature.pid each record has a
+	// process, an empty one where nobody holds the socket (TIME_WAIT); a socket that init handed over is told as its daemon's.
+	// netns: there are no pods yet, so allnetns without hostnetwork is empty and a name is NotFound.
 	Netstat(context.Context, *NetstatRequest) (*NetstatResponse, error)
 	MetaWrite(context.Context, *MetaWriteRequest) (*MetaWriteResponse, error)
 	MetaDelete(context.Context, *MetaDeleteRequest) (*MetaDeleteResponse, error)

@@ -71,7 +71,7 @@ func New(env *daemon.Env) error {
 		return err
 	}
 
-	machine.RegisterMachineServiceServer(env.Server(), &methods{conn: conn})
+	machine.RegisterMachineServiceServer(env.Server(), &methods{conn: conn, captures: make(chan struct{}, maxCaptures)})
 
 	if err := env.Controller(observe); err != nil {
 		return err

@@ -20,8 +20,6 @@ import (
 	cosistate "github.com/cosi-project/runtime/pkg/state"
 	"github.com/cosi-project/runtime/pkg/state/protobuf/client"
 	"go.yaml.in/yaml/v4"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
@@ -411,16 +409,6 @@ func TestMethods(t *testing.T) {
 
 	if slices.Sort(names); !slices.Equal(names, []string{"eth0", "lo", "peer0"}) {
 		t.Errorf("links %v", names)
-	}
-
-	netstat, err := api.Netstat(t.Context(), &machine.NetstatRequest{})
-	if err != nil || len(netstat.Messages[0].Connectrecord) != 0 {
-		t.Errorf("sockets of an empty namespace: %v %v", netstat, err)
-	}
-
-	_, err = api.Netstat(t.Context(), &machine.NetstatRequest{Netns: &machine.NetstatRequest_NetNS{Allnetns: true}})
-	if status.Code(err) != codes.Unimplemented {
-		t.Errorf("all namespaces: %v", err)
 	}
 }
 

@@ -164,7 +164,8 @@ type Process struct {
 	Name string
 }
 
-// Holders finds the process of each socket by its inode. Processes that end meanwhile are passed over.
+// Holders finds the process of each socket by its inode. Of several it is not PID 1: that keeps what it hands to others.
+// Processes that end meanwhile are passed over.
 func Holders(proc string) map[uint64]Process {
 	out := map[uint64]Process{}
 
@@ -183,7 +184,7 @@ func Holders(proc string) map[uint64]Process {
 		dir := filepath.Dir(filepath.Dir(link))
 		pid, _ := strconv.ParseUint(filepath.Base(dir), 10, 32)
 		name, _ := os.ReadFile(filepath.Join(dir, "comm"))
-		out[inode] = Process{PID: uint32(pid), Name: strings.TrimSpace(string(name))}
+		out[inode] = Process{PID: uint32(pid), Name: strings.ToValidUTF8(strings.TrimSpace(string(name)), "\uFFFD")}
 	}
 
 	return out
