@@ -33,7 +33,7 @@ APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client curl:c
        containerd:containerd
 
 .DEFAULT_GOAL := help
-.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet lint test unit fuzz e2e test-crash test-etcd race raced test-slow bench bench-vm clean \
+.PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet lint test unit fuzz e2e test-crash test-etcd test-rotate race raced test-slow bench bench-vm clean \
         kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm
 
 help: ## list the targets
@@ -116,6 +116,9 @@ test-crash: prepare build ## the crash matrix in full: five rounds of every deat
 
 test-etcd: prepare ## members leave and are removed, twenty rounds of each way (root, a quarter of an hour)
 	@cd services/etcdd && DACTYL_ETCD_ROUNDS=20 GOWORK=off go test -count=1 -timeout 30m -v -run TestOut ./internal/keeper
+
+test-rotate: prepare build ## ten rotations of the CA in a row under calls, and one killed in each phase (root)
+	@cd tools && DACTYL_ROTATIONS=10 go test -count=1 -timeout 30m -v -run 'TestRotateCA' ./e2e
 
 test-vm: prepare prepare-arm64 build kernel initramfs test-stage1 ## every test on virtual machines (root; an hour and a quarter without KVM)
 	@cd tools && go test -count=1 -timeout 150m -v ./vm

@@ -20,9 +20,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/config"
 	"github.com/dactyl-os/dactyl/proto/config/clientconfig"
+	"github.com/dactyl-os/dactyl/proto/config/generate"
+	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
 )
@@ -114,6 +117,7 @@ func TestRotateCA(t *testing.T) {
 
 	for round := range rotations() {
 		before, _ := authorities(t, controlPlanes[0])
+		stolen := steal(t)
 		old := keepOld(t)
 		loads := map[string]*load{
 			"local":                             startHands(t, controlPlanes[0], controlPlanes[0]),
@@ -140,6 +144,7 @@ func TestRotateCA(t *testing.T) {
 		t.Logf("round %d: the rotation took %s", round, took.Round(time.Millisecond))
 		checkWords(t, out)
 		rotated(t, before, old)
+		stolen()
 	}
 
 	if now := ctl(t, "-n", controlPlanes[0], "read", "/system/secrets/etcd/ca.crt"); now != etcd {
@@ -148,6 +153,35 @@ func TestRotateCA(t *testing.T) {
 
 	ctl(t, "-n", controlPlanes[0], "etcd", "members")
 	afterRestart(t)
+}
+
+// steal takes the key of the CA; the returned function shows what it is worth after a rotation: nothing.
+func steal(t *testing.T) func() {
+	t.Helper()
+
+	loaded, err := config.Load([]byte(storedConfig(t, controlPlanes[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return func() {
+		thief := &generate.Bundle{Certs: generate.Certs{OS: loaded.Machine().CA}}
+
+		pair, err := thief.ClientPair([]string{"os:admin"}, time.Now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		issuing, _ := authorities(t, controlPlanes[0])
+		c := &twoCAs{t: t, admin: pair}
+		file := c.file("", []byte(issuing))
+
+		for _, c.endpoint = range controlPlanes {
+			if _, err := machine.NewMachineServiceClient(c.dial(file)).Version(t.Context(), &emptypb.Empty{}); !refused(err) {
+				t.Errorf("%s lets in what the old CA signs: %v", c.endpoint, err)
+			}
+		}
+	}
 }
 
 // afterRestart: what a node learnt in a rotation it knows after a restart, and a worker gets its certificate from scratch.

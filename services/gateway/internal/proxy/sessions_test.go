@@ -7,8 +7,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/services/gateway/internal/endpoint"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
 	"github.com/dactyl-os/dactyl/services/kit/access"
 )
@@ -84,6 +86,42 @@ func TestRotationEndsAForwardedStreamForAMoment(t *testing.T) {
 	}
 
 	wantRefusal(t, "a stream of a client", err, codes.Unauthenticated, "client certificate: x509")
+}
+
+// TestNodesThatDoNotKnowEachOtherYet: a call to a node that takes up a new authority an instant later waits for that; one to a node
+// of another cluster is told in time.
+func TestNodesThatDoNotKnowEachOtherYet(t *testing.T) {
+	p := startPair(t)
+	fresh := fake.NewAuthority(t)
+	between := func(address string) *endpoint.Material {
+		made, err := endpoint.Configured(endpoint.PEM(fresh.Server(t, address)), endpoint.PEM(fresh.Client(t, access.Impersonator)), [][]byte{fresh.PEM, p.authority.PEM})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		return made
+	}
+
+	p.first.store.Set(between("127.0.0.2"))
+
+	slow := time.AfterFunc(300*time.Millisecond, func() { p.second.store.Set(between("127.0.0.3")) })
+	defer slow.Stop()
+
+	admin := machine.NewMachineServiceClient(p.first.dial(t, fresh, fresh.Client(t, access.Admin)))
+	if _, err := admin.Hostname(with(t, "node", "127.0.0.3"), &emptypb.Empty{}); err != nil {
+		t.Errorf("a node that is a moment late: %v", err)
+	}
+
+	p.second.store.Set(material(t, fake.NewAuthority(t), "127.0.0.3"))
+	p.second.store.Retire()
+
+	start := time.Now()
+	_, err := admin.Hostname(with(t, "node", "127.0.0.3"), &emptypb.Empty{})
+	wantRefusal(t, "a node of another cluster", err, codes.Unavailable, "authority")
+
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %s to tell", took)
+	}
 }
 
 // openEvents opens a stream of events and reads what it begins with.

@@ -3,6 +3,7 @@ package upstream
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -147,7 +148,8 @@ func (c *Conn) retry(ctx context.Context, again bool, try func() (bool, error)) 
 			deadline = time.Now().Add(c.patience)
 		}
 
-		if !again || !expected || time.Now().After(deadline) {
+		// What a handshake has refused was never asked.
+		if worthwhile := again && expected || strangers(err); !worthwhile || time.Now().After(deadline) {
 			return c.gone(err)
 		}
 
@@ -155,6 +157,14 @@ func (c *Conn) retry(ctx context.Context, again bool, try func() (bool, error)) 
 			return status.FromContextError(ctx.Err()).Err()
 		}
 	}
+}
+
+// strangers tells two nodes of which one does not know the authority of the other. When it is replaced, nodes take the new one up one
+// after the other, and an instant later they know each other.
+func strangers(err error) bool {
+	message := status.Convert(err).Message()
+
+	return strings.Contains(message, "tls: unknown certificate authority") || strings.Contains(message, "x509: certificate signed by unknown authority")
 }
 
 // revive dials at once where gRPC would answer with its last failure until the pause between its attempts is over.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/cosi-project/runtime/pkg/controller"
 	"github.com/cosi-project/runtime/pkg/safe"
@@ -24,13 +25,18 @@ import (
 	"github.com/dactyl-os/dactyl/services/trustd/internal/spec"
 )
 
+// refusalHolds is how long a refused request is not made again: members may go, and their addresses become free.
+const refusalHolds = 10 * time.Minute
+
 // API keeps the gateway's certificates. A control plane signs them itself, a
 // worker has its server certificate signed by a control plane and has no client
 // certificate: it passes no calls on.
 type API struct {
 	Env
 
-	refused string // what was said last of a refusal that did not keep it from a certificate
+	// refused is the request that a control plane did not sign as it was, and until when it is not made again.
+	refused      string
+	refusedUntil time.Time
 }
 
 // Name is the owner of the outputs.
@@ -70,48 +76,68 @@ func (ctrl *API) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) e
 			return err
 		}
 
-		certs, issueErr := ctrl.certificates(ctx, r, root.TypedSpec(), *sans.TypedSpec(), authority, accepted)
-
-		// Without a server certificate there is nothing to show: an incomplete resource would only shut the door.
-		if certs.Server == nil {
-			return issueErr
+		certs, err := storedCertificates(ctx, r)
+		if err != nil {
+			return err
 		}
 
-		if err := safe.WriterModify(ctx, r, secrets.NewAPICerts(secrets.NamespaceName, secrets.APIID), func(api *secrets.APICerts) error {
-			*api.TypedSpec() = certs
+		certs.AcceptedCAs = root.TypedSpec().AcceptedCAs
 
-			return nil
-		}); err != nil {
-			return fmt.Errorf("publish API certificates: %w", err)
+		// Whom to believe does not wait for a control plane that has to sign.
+		if !authority.CanIssue() {
+			if err := publishAPI(ctx, r, certs); err != nil {
+				return err
+			}
 		}
 
-		return issueErr
+		issueErr := ctrl.renew(ctx, r, root.TypedSpec(), *sans.TypedSpec(), authority, accepted, &certs)
+
+		return errors.Join(publishAPI(ctx, r, certs), issueErr)
 	})
 }
 
-func (ctrl *API) certificates(
-	ctx context.Context, r controller.Reader, root *secrets.OSRootSpec, sans secrets.CertSANSpec, authority *pki.Authority, accepted []*x509.Certificate,
-) (secrets.APICertsSpec, error) {
-	var certs secrets.APICertsSpec
-
-	if stored, err := reconcile.Find[*secrets.APICerts](ctx, r, secrets.APIID); err != nil {
-		return certs, err
-	} else if stored != nil {
-		certs = stored.TypedSpec().DeepCopy()
+func storedCertificates(ctx context.Context, r controller.Reader) (secrets.APICertsSpec, error) {
+	stored, err := reconcile.Find[*secrets.APICerts](ctx, r, secrets.APIID)
+	if stored == nil || err != nil {
+		return secrets.APICertsSpec{}, err
 	}
 
-	certs.AcceptedCAs = root.AcceptedCAs
+	return stored.TypedSpec().DeepCopy(), nil
+}
 
+// publishAPI keeps back what has no server certificate: there is nothing to show, and an incomplete resource would only shut the
+// door.
+func publishAPI(ctx context.Context, r controller.Writer, certs secrets.APICertsSpec) error {
+	if certs.Server == nil {
+		return nil
+	}
+
+	if err := safe.WriterModify(ctx, r, secrets.NewAPICerts(secrets.NamespaceName, secrets.APIID), func(api *secrets.APICerts) error {
+		*api.TypedSpec() = certs
+
+		return nil
+	}); err != nil {
+		return fmt.Errorf("publish API certificates: %w", err)
+	}
+
+	return nil
+}
+
+// renew issues what is missing or due.
+func (ctrl *API) renew(
+	ctx context.Context, r controller.Reader, root *secrets.OSRootSpec, sans secrets.CertSANSpec,
+	authority *pki.Authority, accepted []*x509.Certificate, certs *secrets.APICertsSpec,
+) error {
 	if !authority.CanIssue() {
 		certs.Client = nil
 
-		return certs, ctrl.ask(ctx, r, root, sans, authority.Cert, accepted, &certs.Server)
+		return ctrl.ask(ctx, r, root, sans, authority.Cert, accepted, &certs.Server)
 	}
 
 	server := plan.Want{Request: spec.APIServer(sans), Issuer: authority.Cert, Accepted: accepted}
 	client := plan.Want{Request: spec.APIClient(sans), Issuer: authority.Cert, Accepted: accepted}
 
-	return certs, errors.Join(
+	return errors.Join(
 		ctrl.ensure(ctx, "of the API", server, local{authority}, &certs.Server),
 		ctrl.ensure(ctx, "of the gateway as a client", client, local{authority}, &certs.Client))
 }
@@ -147,8 +173,13 @@ func unshared(sans secrets.CertSANSpec, root *secrets.OSRootSpec, own, controlPl
 		func(name string) bool { return slices.Contains(root.CertSANDNSNames, name) && name != sans.FQDN })
 }
 
-// askAgain asks for less when what is wanted is refused.
+// askAgain asks for less when what is wanted is refused. That holds for a while: to ask at every look would only cost time.
 func (ctrl *API) askAgain(ctx context.Context, want, less plan.Want, signer Signer, server **respki.CertificateAndKey) error {
+	request := fmt.Sprint(want.Request)
+	if request == ctrl.refused && ctrl.Now().Before(ctrl.refusedUntil) {
+		return ctrl.ensure(ctx, "of the API", less, signer, server)
+	}
+
 	err := ctrl.ensure(ctx, "of the API", want, signer, server)
 	if !errors.Is(err, remote.ErrRefused) {
 		return err
@@ -162,11 +193,11 @@ func (ctrl *API) askAgain(ctx context.Context, want, less plan.Want, signer Sign
 		return lessErr
 	}
 
-	if words := err.Error(); words != ctrl.refused {
-		ctrl.refused = words
-
+	if request != ctrl.refused {
 		ctrl.Log.Warn("the certificate is without names and addresses that are a control plane's too", "error", err)
 	}
+
+	ctrl.refused, ctrl.refusedUntil = request, ctrl.Now().Add(refusalHolds)
 
 	return nil
 }

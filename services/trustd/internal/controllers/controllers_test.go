@@ -149,12 +149,12 @@ func TestAskAgain(t *testing.T) {
 	root := &secrets.OSRootSpec{CertSANIPs: addrs("10.5.0.2"), CertSANDNSNames: []string{"api.example.org"}}
 	sans := secrets.CertSANSpec{FQDN: "worker-1", DNSNames: []string{"api.example.org", "worker-1"}, IPs: addrs("10.2.2.2", "10.5.0.2", "10.5.0.5")}
 	ctrl := &API{Env: Env{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }}}
-	want := plan.Want{Request: spec.Worker(sans), Issuer: signer.Cert}
-	less := want
+	all := plan.Want{Request: spec.Worker(sans), Issuer: signer.Cert}
+	less := all
 	less.Request = spec.Worker(unshared(sans, root, own, addrs("10.5.0.2", "10.2.2.2")))
 
 	var slot *respki.CertificateAndKey
-	if err := ctrl.askAgain(t.Context(), want, less, signer, &slot); err != nil {
+	if err := ctrl.askAgain(t.Context(), all, less, signer, &slot); err != nil {
 		t.Fatal(err)
 	}
 
@@ -167,9 +167,18 @@ func TestAskAgain(t *testing.T) {
 		t.Errorf("the certificate names %v %v", cert.IPAddresses, cert.DNSNames)
 	}
 
+	// The next look asks nobody, until the refusal is old.
+	for want, wait := range []time.Duration{time.Minute, time.Hour} {
+		now, signer.asked = now.Add(wait), nil
+
+		if err := ctrl.askAgain(t.Context(), all, less, signer, &slot); err != nil || len(signer.asked) != want {
+			t.Errorf("after %s: asked %d times, then %v", wait, len(signer.asked), err)
+		}
+	}
+
 	// What cannot be less is refused once.
 	signer.asked, slot = nil, nil
-	if err := ctrl.askAgain(t.Context(), want, want, signer, &slot); !errors.Is(err, remote.ErrRefused) || len(signer.asked) != 1 {
+	if err := (&API{Env: ctrl.Env}).askAgain(t.Context(), all, all, signer, &slot); !errors.Is(err, remote.ErrRefused) || len(signer.asked) != 1 {
 		t.Errorf("asked %d times, then %v", len(signer.asked), err)
 	}
 }
