@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -244,10 +245,12 @@ func (c *Cluster) unmergeClient() error {
 		return err
 	}
 
-	// The context may have another name by now, or was merged by a command that was killed before it wrote that down.
+	// The context may have another name by now, or was merged by a command that was killed before it wrote that down; after a
+	// rotation it has another CA.
+	made := own.Contexts[own.Context]
 	before := len(file.Contexts)
-	maps.DeleteFunc(file.Contexts, func(_ string, context *clientconfig.Context) bool {
-		return context.CA == own.Contexts[own.Context].CA
+	maps.DeleteFunc(file.Contexts, func(name string, context *clientconfig.Context) bool {
+		return context.CA == made.CA || name == c.Context && slices.Equal(context.Endpoints, made.Endpoints)
 	})
 
 	if len(file.Contexts) == before {

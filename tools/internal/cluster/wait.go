@@ -161,7 +161,18 @@ func with(m *Machine, use func(*client.Client) error) error {
 	}
 	defer c.Close() // nothing was written
 
-	return use(c)
+	if err = use(c); err == nil || !strings.Contains(err.Error(), "signed by unknown authority") {
+		return err
+	}
+
+	// After a rotation of the CA the user's own client configuration is the one that is up to date.
+	renewed, openErr := client.Open(client.Options{Config: m.cluster.ClientConfig, Context: m.cluster.Context, Endpoints: []string{m.Address}})
+	if openErr != nil {
+		return err
+	}
+	defer renewed.Close() // nothing was written
+
+	return use(renewed)
 }
 
 func answersVersion(ctx context.Context, m *Machine) error {
