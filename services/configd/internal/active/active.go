@@ -90,12 +90,21 @@ func (a *Active) judge(data []byte) (*config.Config, error) {
 		return nil, err
 	}
 
+	_, err = c.Validate(a.Mode, config.Stored)
+
+	return c, err
+}
+
+// complain tells the log what a configuration is taken with, since nobody gets an answer.
+func (a *Active) complain(c *config.Config) {
 	findings, err := c.Validate(a.Mode, config.Stored)
+	if err != nil {
+		a.Log.Warn("configuration taken all the same", "error", err)
+	}
+
 	for _, finding := range findings.All() {
 		a.Log.Warn("configuration taken all the same", "finding", finding)
 	}
-
-	return c, err
 }
 
 // Current returns the configuration in force, nil if there is none.
@@ -127,6 +136,8 @@ func (a *Active) Adopt(data []byte) error {
 	if err != nil {
 		return err
 	}
+
+	a.complain(c)
 
 	return a.activate(c)
 }

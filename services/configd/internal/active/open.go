@@ -93,6 +93,7 @@ func (a *Active) takeUp() error {
 		a.damage = fmt.Errorf("this build does not know it: %w", err)
 	} else {
 		a.current = c
+		a.complain(c)
 	}
 
 	return a.resumeTry()
@@ -138,6 +139,8 @@ func (a *Active) ask() error {
 		if err == nil {
 			c, unusable := a.judge(data)
 			if unusable == nil {
+				a.complain(c)
+
 				return a.activate(c)
 			}
 

@@ -115,6 +115,38 @@ func TestStartsWithEveryStoredConfiguration(t *testing.T) {
 	}
 }
 
+// TestComplains: what is wrong with a stored configuration is in the log, also of one with a whole copy.
+func TestComplains(t *testing.T) {
+	out, err := generate.Config(generate.Input{ClusterName: "odd", Endpoint: "https://10.5.0.2:6443"})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	odd := strings.Replace(string(out.Worker), "forwardKubeDNSToHost: true", "forwardKubeDNSToHost: false", 1)
+
+	if err := os.WriteFile(filepath.Join(dir, store.ConfigFile), []byte(odd), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, start := range []string{"as an upgrade finds it", "with a copy"} {
+		var log strings.Builder
+
+		files, err := store.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		_, err = active.Open(active.Options{
+			Store: files, Mode: config.Container, Publish: &published{}, Available: func() error { return nil }, Tell: func(string) {},
+			Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil || strings.Count(log.String(), "machine.features.hostDNS.forwardKubeDNSToHost: missing") != 1 {
+			t.Errorf("%s: %v, log:\n%s", start, err, log.String())
+		}
+	}
+}
+
 // survives applies a configuration and restarts; false if a new one like that is refused.
 func survives(t *testing.T, place string, data []byte) bool {
 	t.Helper()
