@@ -78,11 +78,13 @@ func Launched(t testing.TB, pkg string, opts Options) *Daemon {
 		opts.Name = path.Base(pkg)
 	}
 
+	// First the group: what is built while another test is the last to leave the groups would end with them.
+	group := openCgroup(t, opts.Name)
 	d := &Daemon{
-		Name: opts.Name, t: t, opts: opts, bin: Build(t, pkg),
+		Name: opts.Name, t: t, opts: opts, bin: Build(t, pkg), group: group,
 		RunDir: orTemp(t, opts.RunDir), StateDir: orTemp(t, opts.StateDir), Root: orTemp(t, opts.Root),
 	}
-	d.Socket, d.group = filepath.Join(d.RunDir, d.Name+".sock"), openCgroup(t, d.Name)
+	d.Socket = filepath.Join(d.RunDir, d.Name+".sock")
 
 	t.Cleanup(func() {
 		d.Kill()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"reflect"
+	"slices"
 	"time"
 
 	"github.com/cosi-project/runtime/pkg/controller"
@@ -44,7 +44,7 @@ func (*SANs) Outputs() []controller.Output {
 	return []controller.Output{{Type: secrets.CertSANType, Kind: controller.OutputExclusive}}
 }
 
-// settle is how long names may go on changing before certificates are issued for them: a hundred addresses that come one after
+// settle is how long addresses may go on changing before certificates are issued for them: a hundred addresses that come one after
 // the other are one change.
 const settle = 250 * time.Millisecond
 
@@ -92,10 +92,10 @@ func (ctrl *SANs) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 	})
 }
 
-// settled reads the names again after a moment when they are others than those that certificates have.
+// settled reads the names again after a moment when the addresses are others than those that certificates have.
 func settled(ctx context.Context, r controller.Reader, sans secrets.CertSANSpec, complete bool) (secrets.CertSANSpec, bool, error) {
 	stored, err := reconcile.Find[*secrets.CertSAN](ctx, r, secrets.CertSANAPIID)
-	if stored == nil || err != nil || reflect.DeepEqual(*stored.TypedSpec(), sans) {
+	if stored == nil || err != nil || !slices.Equal(stored.TypedSpec().DNSNames, sans.DNSNames) || slices.Equal(stored.TypedSpec().IPs, sans.IPs) {
 		return sans, complete, err
 	}
 
@@ -116,9 +116,16 @@ func readSANs(ctx context.Context, r controller.Reader) (sans secrets.CertSANSpe
 		addrs        []netip.Addr
 	)
 
-	if stored, err := reconcile.Find[*secrets.OSRoot](ctx, r, secrets.OSRootID); err != nil {
+	stored, err := reconcile.Find[*secrets.OSRoot](ctx, r, secrets.OSRootID)
+	if err != nil {
 		return sans, false, err
-	} else if stored != nil {
+	}
+
+	// Those of the configuration are among the names as soon as there is one.
+	machine, _ := reconcile.MachineConfig(ctx, r)
+	complete = machine == nil || stored != nil
+
+	if stored != nil {
 		root = *stored.TypedSpec()
 	}
 
@@ -132,5 +139,5 @@ func readSANs(ctx context.Context, r controller.Reader) (sans secrets.CertSANSpe
 		}
 	}
 
-	return spec.SANs(root, host, domain, addrs), host != "" && len(addrs) > 0, nil
+	return spec.SANs(root, host, domain, addrs), complete && host != "" && len(addrs) > 0, nil
 }
