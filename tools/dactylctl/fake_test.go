@@ -45,6 +45,7 @@ import (
 	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/proto/resource/v1alpha1"
 	"github.com/dactyl-os/dactyl/proto/storage"
+	timeapi "github.com/dactyl-os/dactyl/proto/time"
 )
 
 // machineConfig is what the fake node runs with.
@@ -375,6 +376,7 @@ func start(t *testing.T, f *fake) {
 	machine.RegisterMachineServiceServer(s, f)
 	storage.RegisterStorageServiceServer(s, f)
 	inspect.RegisterInspectServiceServer(s, fakeInspect{})
+	timeapi.RegisterTimeServiceServer(s, timeapi.UnimplementedTimeServiceServer{})
 	cosiapi.RegisterStateServer(s, server.NewState(states(t, f.documents)))
 	go s.Serve(l) //nolint:errcheck // it ends with the test
 	t.Cleanup(s.Stop)

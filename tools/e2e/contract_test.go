@@ -40,6 +40,7 @@ func TestContract(t *testing.T) {
 		"types that nobody owns are empty":          unownedTypesAreEmpty,
 		"an unknown log ends in was not registered": unknownLog,
 		"every socket has a process":                everySocketHasAProcess,
+		"a unit's pod is itself":                    podIsItself,
 		"health is told by the node":                healthIsTold,
 		"the graph of controllers":                  graphOfControllers,
 		"a container of the system restarts":        containerRestarts,
@@ -192,6 +193,21 @@ func everySocketHasAProcess(t *testing.T, ctx context.Context, conn *grpc.Client
 		for _, r := range m.GetConnectrecord() {
 			if r.Process == nil {
 				t.Errorf("%v has none: clients read its fields without a look", r)
+			}
+		}
+	}
+}
+
+func podIsItself(t *testing.T, ctx context.Context, conn *grpc.ClientConn) {
+	answer, err := machine.NewMachineServiceClient(conn).Stats(ctx, &machine.StatsRequest{Namespace: "system", Driver: common.ContainerDriver_CONTAINERD})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, m := range answer.GetMessages() {
+		for _, s := range m.GetStats() {
+			if s.GetPodId() != s.GetId() {
+				t.Errorf("%s is drawn as a container of pod %q", s.GetId(), s.GetPodId())
 			}
 		}
 	}

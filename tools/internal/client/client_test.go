@@ -157,3 +157,11 @@ func TestExplainKeepsWhatItDoesNotKnow(t *testing.T) {
 		t.Errorf("the deadline is not shown: %v", silent)
 	}
 }
+
+func TestAnotherDaemonsPort(t *testing.T) {
+	err := Explain(&NodeError{Node: "10.0.0.1", Err: status.Error(codes.Unimplemented, "unknown service cosi.resource.State")}, []string{"10.0.0.1:50001"})
+	want := "10.0.0.1:50001 is no gateway: unknown service cosi.resource.State\n  likely cause: port 50001 belongs to another daemon\n  next: leave the port out: a gateway's is 50000"
+	if err.Error() != want {
+		t.Errorf("%v", err)
+	}
+}

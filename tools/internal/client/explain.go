@@ -90,7 +90,7 @@ func explainNode(n *NodeError, where []string) error {
 	switch {
 	case absent:
 		return explainAbsent(name, reason, s.Code())
-	case unreachable(s):
+	case unreachable(s), noGateway(s, where):
 		return explainStatus(s, strings.Join(where, ", "))
 	}
 	explained := explainStatus(s, n.Node)
@@ -106,6 +106,16 @@ func unreachable(s *status.Status) bool {
 	return (s.Code() == codes.Unavailable || s.Code() == codes.DeadlineExceeded) && failureOf(s.Message()) != nil
 }
 
+// noGateway says that something else of ours answered: a gateway knows every service, and listens at its own port.
+func noGateway(s *status.Status, where []string) bool {
+	if s.Code() != codes.Unimplemented || !strings.Contains(s.Message(), "unknown service") || len(where) != 1 {
+		return false
+	}
+	_, port, err := net.SplitHostPort(where[0])
+
+	return err == nil && port != Port
+}
+
 func explainStatus(s *status.Status, at string) error {
 	plain := errors.New(s.Message())
 	switch s.Code() {
@@ -118,7 +128,9 @@ func explainStatus(s *status.Status, at string) error {
 	case codes.Unauthenticated:
 		return &Advice{plain, "the node asks for a client certificate that it knows", "dactylctl config info"}
 	case codes.Unimplemented:
-		if _, port, err := net.SplitHostPort(at); err == nil && port != Port && strings.Contains(s.Message(), "unknown service") {
+		if noGateway(s, []string{at}) {
+			_, port, _ := net.SplitHostPort(at)
+
 			return &Advice{fmt.Errorf("%s is no gateway: %w", at, plain), "port " + port + " belongs to another daemon", "leave the port out: a gateway's is " + Port}
 		}
 
