@@ -59,7 +59,10 @@ func TestSeverity(t *testing.T) {
 		{"selector: letters", interfaces("{deviceSelector: {hardwareAddr: 'zz:zz', pciID: 'virtio*'}}")},
 		{"selector: dashes", interfaces("{deviceSelector: {hardwareAddr: '02-00-0a-*'}}")},
 		{"selector: half an address", interfaces("{interface: bond0, bond: {deviceSelectors: [{hardwareAddr: '02:00:0a'}]}}")},
+		{"disk: comparison", strings.Replace(plain, "disk: /dev/sda", "diskSelector: {size: '=> 4GB'}", 1)},
+		{"disk: size", strings.Replace(plain, "disk: /dev/sda", "diskSelector: {size: '> big'}", 1)},
 		{"# nothing is wrong", ""},
+		{"disk", strings.Replace(plain, "disk: /dev/sda", "diskSelector: {size: '>= 100 GB'}", 1)},
 		{"match", match(`disk.transport == "nvme" && disk.size > 10u * GB`)},
 		{"addresses and routes", interfaces("{interface: eth0, mtu: 1280, addresses: [10.0.0.1/24, 'fd00::1/64', 127.0.0.2/8, 169.254.1.1/16], " +
 			"routes: [{gateway: 'fe80::1'}, {network: 0.0.0.0/0, gateway: 10.0.0.1, source: 10.0.0.2}, {network: 224.0.0.0/4}]}")},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dactyl-os/dactyl/proto/bytesize"
 	"github.com/dactyl-os/dactyl/proto/config/internal/tree"
 )
 
@@ -100,12 +101,26 @@ func (v *validator) disks(path *tree.Path, list []*MachineDisk) {
 }
 
 func (v *validator) install(path *tree.Path, install *InstallConfig) {
+	if install != nil && install.DiskSelector != nil && install.DiskSelector.Size != "" {
+		v.sizeMatcher(path.Key("diskSelector").Key("size"), install.DiskSelector.Size)
+	}
+
 	if v.mode != Metal {
 		return
 	}
 
 	if install == nil || install.Disk == "" && (install.DiskSelector == nil || *install.DiskSelector == (InstallDiskSelector{})) {
 		v.fail(path.Key("disk"), "missing", "mode metal installs: name a disk such as /dev/sda, or a diskSelector")
+	}
+}
+
+// sizeMatcher is a size with a comparison before it, or none.
+func (v *validator) sizeMatcher(path *tree.Path, text string) {
+	size := strings.TrimLeft(strings.TrimSpace(text), "<>=")
+	operator := strings.TrimSuffix(strings.TrimSpace(text), size)
+
+	if _, err := bytesize.Parse(size); err != nil || !slices.Contains([]string{"", "=", "==", "<", "<=", ">", ">="}, operator) {
+		v.fail(path, fmt.Sprintf("no disk matches %q", text), "write it like 4GB, >= 100GB or < 1TiB")
 	}
 }
 
