@@ -100,8 +100,20 @@ func update[T typed.DeepCopyable[T], E typed.Extension](ctx context.Context, p P
 	return nil
 }
 
-// remove waits for nobody: a resource that others still hold (finalizers) goes when they let go of it.
+// remove waits for nobody: a resource that others still hold (finalizers) goes when they let go of it. What nobody holds goes in one
+// step: a hundred resources are a hundred events less for each watcher.
 func (p Publisher) remove(ctx context.Context, md *resource.Metadata) error {
+	if md.Finalizers().Empty() {
+		err := p.Destroy(ctx, md)
+
+		switch {
+		case err == nil, state.IsNotFoundError(err):
+			return nil
+		case !state.IsConflictError(err): // held meanwhile
+			return fmt.Errorf("remove %s: %w", md, err)
+		}
+	}
+
 	ready, err := p.Teardown(ctx, md)
 	if err == nil && ready {
 		err = p.Destroy(ctx, md)

@@ -164,6 +164,61 @@ func TestToldOnce(t *testing.T) {
 	}
 }
 
+// What nobody holds goes in one step, what somebody holds goes when it is let go of.
+func TestPublishRemoves(t *testing.T) {
+	testdaemon.Register()
+
+	st := state.WrapCore(namespaced.NewState(inmem.Build))
+	mine := reconcile.NewPublisher(st, "mine")
+	newItem := func(_ resource.Namespace, id resource.ID) *testdaemon.Item {
+		return testdaemon.NewItem(testdaemon.ItemType, id, "")
+	}
+	publish := func(specs map[string]testdaemon.ItemSpec) {
+		t.Helper()
+
+		if err := reconcile.Publish(t.Context(), mine, newItem, testdaemon.Namespace, specs); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	publish(map[string]testdaemon.ItemSpec{"free": {}, "held": {}})
+
+	held := newItem("", "held").Metadata()
+	if err := st.AddFinalizer(t.Context(), held, "holder"); err != nil {
+		t.Fatal(err)
+	}
+
+	events := make(chan state.Event, 8)
+	if err := st.WatchKind(t.Context(), held, events); err != nil {
+		t.Fatal(err)
+	}
+
+	publish(nil)
+
+	var got []string
+
+	for range 2 {
+		e := <-events
+		got = append(got, fmt.Sprint(e.Resource.Metadata().ID(), " ", e.Type, " ", e.Resource.Metadata().Phase()))
+	}
+
+	slices.Sort(got)
+
+	if want := []string{"free Destroyed running", "held Updated tearingDown"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+
+	if err := st.RemoveFinalizer(t.Context(), held, "holder"); err != nil {
+		t.Fatal(err)
+	}
+
+	publish(nil)
+
+	if _, err := st.Get(t.Context(), held); !state.IsNotFoundError(err) {
+		t.Errorf("what is let go of stays: %v", err)
+	}
+}
+
 func TestPublishASet(t *testing.T) {
 	testdaemon.Register()
 

@@ -131,7 +131,7 @@ func (c *Configure) reconcile(ctx context.Context, r controller.Reader) (failed 
 	cfg, configErr := c.machineConfig(ctx, r)
 	platform, metaErr := c.platform(ctx, r)
 
-	snapshot, err := c.Conn.Snapshot()
+	snapshot, err := c.Conn.Latest()
 	if err != nil {
 		return false, err
 	}
@@ -208,7 +208,7 @@ func (c *Configure) apply(merged spec.Set, snapshot rtnl.Snapshot) (rtnl.Snapsho
 		err = c.Conn.Apply(snapshot, p.Ops)
 		c.Log.Info("applied network operations", "count", len(p.Ops), "took", time.Since(started), "operations", brief(p.Ops))
 
-		next, snapErr := c.Conn.Snapshot()
+		next, snapErr := c.Conn.Applied()
 		if snapErr != nil {
 			return snapshot, p.Waiting, errors.Join(err, snapErr)
 		}

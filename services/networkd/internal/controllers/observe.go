@@ -33,7 +33,7 @@ type Observe struct {
 func NewObserve(
 	conn *rtnl.Conn, local state.State, remembered *checkpoint.File[checkpoint.Addresses], sysfs string,
 ) (*Observe, error) {
-	monitor, err := rtnl.Subscribe()
+	monitor, err := conn.Monitor()
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (c *Observe) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) 
 // Publish takes a snapshot and writes what is new. It is also called before the daemon serves, so that its readers
 // never see an empty network.
 func (c *Observe) Publish(ctx context.Context) error {
-	snapshot, err := c.conn.Snapshot()
+	snapshot, err := c.conn.Latest()
 	if err != nil {
 		return err
 	}

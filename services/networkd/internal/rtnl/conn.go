@@ -27,6 +27,8 @@ type Conn struct {
 	timeout time.Duration
 	late    bool // answers that nobody waited for may still be in nl
 	buffer  []byte
+
+	latest latest
 }
 
 // Dial opens the sockets in the calling thread's network namespace.

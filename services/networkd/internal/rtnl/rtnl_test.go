@@ -249,7 +249,7 @@ func TestMonitorCoalesces(t *testing.T) {
 		err     error
 	)
 
-	ns.Run(func() { monitor, err = rtnl.Subscribe() })
+	ns.Run(func() { monitor, err = conn.Monitor() })
 
 	if err != nil {
 		t.Fatal(err)
@@ -278,6 +278,95 @@ func TestMonitorCoalesces(t *testing.T) {
 
 	if n := len(changes); n > 20 {
 		t.Fatalf("%d calls for 100 addresses", n+1)
+	}
+}
+
+// TestLatest: a snapshot is taken anew when the kernel has changed, whoever changed it, and not without that.
+func TestLatest(t *testing.T) {
+	ns, conn := namespace(t)
+
+	var (
+		monitor *rtnl.Monitor
+		err     error
+	)
+
+	ns.Run(func() { monitor, err = conn.Monitor() })
+
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	changes, done := make(chan struct{}, 1000), make(chan error, 1)
+
+	go func() { done <- monitor.Run(ctx, func() { changes <- struct{}{} }) }()
+
+	latest := func(read func() (rtnl.Snapshot, error)) *rtnl.Address {
+		t.Helper()
+
+		s, err := read()
+		if err != nil || len(s.Addresses) == 0 {
+			t.Fatal(s, err)
+		}
+
+		return &s.Addresses[0]
+	}
+
+	ns.Exec("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+	<-changes
+	kittest.Await(t, 5*time.Second, "the same snapshot twice", func() bool { return latest(conn.Latest) == latest(conn.Latest) })
+
+	before := latest(conn.Latest)
+
+	ns.Exec("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+	kittest.Await(t, 5*time.Second, "a snapshot after another's change", func() bool {
+		s, err := conn.Latest()
+
+		return err == nil && slices.ContainsFunc(s.Addresses, func(a rtnl.Address) bool { return a.Prefix.String() == "192.0.2.2/24" })
+	})
+
+	if before == latest(conn.Latest) {
+		t.Error("the snapshot from before a change")
+	}
+
+	// A change of our own is in the snapshot after it, at once, and the monitor's word of it makes nobody take another.
+	kittest.Await(t, 20*time.Second, "one snapshot for a change of our own", func() bool {
+		for len(changes) > 0 {
+			<-changes
+		}
+
+		s, err := conn.Latest()
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		op := plan.Op(plan.AddrAdd{Address: address("eth0", "10.5.0.2/24")})
+		if slices.ContainsFunc(s.Addresses, func(a rtnl.Address) bool { return a.Prefix.String() == "10.5.0.2/24" }) {
+			op = plan.AddrDel{Address: address("eth0", "10.5.0.2/24")}
+		}
+
+		if err := conn.Apply(s, []plan.Op{op}); err != nil {
+			t.Fatal(err)
+		}
+
+		applied, err := conn.Applied()
+		if err != nil || len(applied.Addresses) == len(s.Addresses) {
+			t.Fatalf("%v: the change is not in the snapshot after it", err)
+		}
+
+		<-changes // the readers are woken
+
+		return latest(conn.Latest) == &applied.Addresses[0]
+	})
+
+	cancel()
+
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+
+	if latest(conn.Latest) == latest(conn.Latest) {
+		t.Error("a snapshot counts as the latest although nobody listens")
 	}
 }
 
