@@ -120,6 +120,8 @@ func TestEveryCommand(t *testing.T) {
 			{run: "-n $CP bootstrap --recover-from db.snapshot", want: `etcd data directory is not empty`, fails: true},
 			{run: "-n $CP etcd remove-member 1", want: `not found`, fails: true},
 			{run: "-n $WORKER etcd leave", want: `etcdd`, fails: true},
+			{run: "-n $WORKER bootstrap", want: `bootstrap can only be performed on a control plane node`, fails: true},
+			{run: "-n $WORKER bootstrap --recover-from db.snapshot", want: `bootstrap can only be performed on a control plane node`, fails: true},
 			{run: "-n $CP etcd rejoin", want: `(?m)^\$CP left etcd, its data is removed\n\$CP is member [0-9a-f]{16} of etcd$`},
 		}},
 	} {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/raw"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/upstream"
 )
@@ -28,6 +29,21 @@ func (c *call) nothing(err error) error {
 	}
 
 	return status.Errorf(codes.NotFound, "resource doesn't exist: %s", status.Convert(err).Message())
+}
+
+// absence says what a daemon that is not on the node means for the caller.
+func (c *call) absence(err error) error {
+	switch {
+	case !upstream.IsAbsent(err):
+		return err
+	case c.plan.Method.State:
+		return c.nothing(err)
+	case c.plan.Method.Name == machine.MachineService_Bootstrap_FullMethodName,
+		c.plan.Method.Name == machine.MachineService_EtcdRecover_FullMethodName:
+		return status.Error(codes.FailedPrecondition, "bootstrap can only be performed on a control plane node")
+	default:
+		return err
+	}
 }
 
 // silence answers List and Watch of a type whose owner is not on the node: a list has no items, a watch is silent until the

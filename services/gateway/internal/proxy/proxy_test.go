@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -345,6 +347,29 @@ func TestMethodWithoutDaemonNamesItsOwner(t *testing.T) {
 	err := p.conn.Invoke(with(t), "/machine.MachineService/Nonsense", &emptypb.Empty{}, &emptypb.Empty{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A worker has no etcdd.
+func TestBootstrapOfAWorker(t *testing.T) {
+	p := startPair(t)
+	p.first.owners["etcdd"].Stop()
+
+	if err := os.RemoveAll(filepath.Join(p.first.runDir, "etcdd.sock")); err != nil {
+		t.Fatal(err)
+	}
+
+	stream, err := p.admin.EtcdRecover(with(t))
+	if err == nil {
+		_, err = stream.CloseAndRecv()
+	}
+
+	_, bootstrap := p.admin.Bootstrap(with(t), &machine.BootstrapRequest{})
+
+	for name, err := range map[string]error{"EtcdRecover": err, "Bootstrap": bootstrap} {
+		if status.Code(err) != codes.FailedPrecondition || status.Convert(err).Message() != "bootstrap can only be performed on a control plane node" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -288,6 +288,8 @@ func (c *call) uploadEnded(ctx context.Context, target string, err error) error 
 }
 
 func (c *call) uploadFailed(target string, err error) error {
+	err = c.absence(err)
+
 	if c.plan.Reach != route.Many {
 		return err
 	}

@@ -48,12 +48,8 @@ func (c *call) unary(ctx context.Context) error {
 
 func (c *call) invoke(ctx context.Context, target string, request *raw.Frame) (upstream.Answer, error) {
 	conn, ctx, err := c.target(ctx, target, request)
-	if c.empty(err) {
-		err = c.nothing(err)
-	}
-
 	if err != nil {
-		return upstream.Answer{}, err
+		return upstream.Answer{}, c.absence(err)
 	}
 
 	defer conn.Done()
@@ -62,11 +58,8 @@ func (c *call) invoke(ctx context.Context, target string, request *raw.Frame) (u
 	defer patience.answered()
 
 	answer, err := conn.Invoke(patience.ctx, c.plan.Method.Name, request, c.plan.Method.Idempotent)
-	if c.empty(err) {
-		err = c.nothing(err)
-	}
 
-	return answer, patience.explain(err, c.info.Local)
+	return answer, patience.explain(c.absence(err), c.info.Local)
 }
 
 // merge asks every target and sends one answer with all their messages, each with its target's name. A target that
