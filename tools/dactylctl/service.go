@@ -115,7 +115,7 @@ func serviceRows(t *table, node string, m *machine.ServiceList, now time.Time) {
 		if events := s.GetEvents().GetEvents(); len(events) > 0 {
 			last := events[len(events)-1]
 			change = ago(last.GetTs(), now)
-			event, _, _ = strings.Cut(last.GetMsg(), "\n")
+			event, _, _ = strings.Cut(last.GetMsg(), "; its last log lines") // service NAME shows them
 		}
 		t.row(node, s.GetId(), s.GetState(), health(s.GetHealth()), change, event)
 	}

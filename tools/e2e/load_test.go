@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
+	"github.com/dactyl-os/dactyl/proto/resource/etcd"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/services/kit/router"
 	"github.com/dactyl-os/dactyl/tools/internal/outside"
@@ -26,7 +27,7 @@ const (
 	callDeadline   = 10 * time.Second
 )
 
-// load calls Version, ServiceList, a resource Get, the first event of a resource Watch and a List on target through one
+// load calls Version, ServiceList, resource Gets, the first event of a resource Watch and Lists on target, EtcdMembers among them, through one
 // gateway at a fixed rate, as our client does: a List that breaks off is made again.
 type load struct {
 	calls, failed, told atomic.Int64
@@ -40,7 +41,12 @@ type load struct {
 }
 
 func startLoad(conn *grpc.ClientConn, target string, perSecond int, clear func(error) bool) *load {
-	return startCalls(loadOf(conn), target, perSecond, clear)
+	calls := loadOf(conn)
+	if target != worker {
+		calls = append(calls, memberCalls(conn)...)
+	}
+
+	return startCalls(calls, target, perSecond, clear)
 }
 
 // loadOf are the calls of a load on one connection.
@@ -59,6 +65,18 @@ func loadOf(conn *grpc.ClientConn) []func(context.Context) error {
 		func(ctx context.Context) error {
 			return listed(ctx, lists, network.NamespaceName, network.AddressStatusType)
 		},
+	}
+}
+
+// memberCalls ask a control plane for what must not go away while etcdd is away.
+func memberCalls(conn *grpc.ClientConn) []func(context.Context) error {
+	resources := v1alpha1.NewStateClient(conn)
+	lists := state.WrapCore(router.Resume(statewire.NewAdapter(resources, statewire.WithDisableWatchRetry())))
+	member := &v1alpha1.GetRequest{Namespace: etcd.NamespaceName, Type: etcd.MemberType, Id: etcd.LocalMemberID}
+
+	return []func(context.Context) error{
+		func(ctx context.Context) error { _, err := resources.Get(ctx, member); return err },
+		func(ctx context.Context) error { return listed(ctx, lists, etcd.NamespaceName, etcd.MemberType) },
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -121,18 +120,4 @@ func TestEtcdMembersAgreeWithEtcdctl(t *testing.T) {
 		}
 	}
 	program(t, "etcdctl", append(etcdPKI(t, controlPlanes[1]), "endpoint", "health")...)
-}
-
-// TestEtcdSnapshot: what the client stores is what etcd's own tool takes, from each member, however often.
-func TestEtcdSnapshot(t *testing.T) {
-	for _, node := range controlPlanes {
-		for range 5 {
-			path := filepath.Join(t.TempDir(), "db.snapshot")
-			ctl(t, "-e", controlPlanes[0], "-n", node, "etcd", "snapshot", path)
-
-			if said := program(t, "etcdctl", "snapshot", "status", path, "-w", "json"); !strings.Contains(said, `"totalKey"`) {
-				t.Errorf("etcdctl does not take the snapshot of %s: %s", node, said)
-			}
-		}
-	}
 }

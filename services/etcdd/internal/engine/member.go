@@ -239,26 +239,52 @@ func (m *Member) Promote(ctx context.Context) error {
 }
 
 // etcd removes a member only when those that stay have been connected for its health interval, which they have not for
-// some seconds after a start. patience is how long that is waited for, look how often.
+// some seconds after a start. patience is how long that is waited for, look how often. A change of members is dropped without
+// a word when another one, a learner's promotion, is under way: attempt is how long an answer is waited for.
 const (
 	patience = 2 * etcdserver.HealthInterval
 	look     = 200 * time.Millisecond
+	attempt  = 3 * time.Second
 )
 
 // Remove takes a member off the list.
 func (m *Member) Remove(ctx context.Context, id uint64) error {
+	asked := false
+
 	for until := time.Now().Add(patience); ; {
-		_, err := m.client.MemberRemove(ctx, id)
-		if !errors.Is(err, rpctypes.ErrUnhealthy) || time.Now().After(until) {
+		late, err := m.tryRemove(ctx, id)
+
+		switch {
+		case asked && errors.Is(err, rpctypes.ErrMemberNotFound):
+			return nil // an attempt that had no answer
+		case late:
+			asked = true
+		case !errors.Is(err, rpctypes.ErrUnhealthy):
+			return err
+		}
+
+		if time.Now().After(until) {
 			return err
 		}
 
 		select {
 		case <-ctx.Done():
 			return err
+		case <-m.done:
+			return err
 		case <-time.After(look):
 		}
 	}
+}
+
+// tryRemove tells whether the answer was late, so that nobody knows what became of the request.
+func (m *Member) tryRemove(ctx context.Context, id uint64) (late bool, err error) {
+	try, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+
+	_, err = m.client.MemberRemove(try, id)
+
+	return err != nil && try.Err() != nil && ctx.Err() == nil, err
 }
 
 // CorrectURLs tells the cluster this member's peer addresses when they are not what the list says.

@@ -141,7 +141,7 @@ func leaveOn(sig os.Signal, k *keeper.Keeper, log *slog.Logger) {
 }
 
 func leaveAsLearner(k *keeper.Keeper, log *slog.Logger) {
-	for m := k.Member(); m == nil || !m.IsLearner(); m = k.Member() {
+	for m := k.Member(); m == nil || !m.IsLearner() && !k.Status().Ready; m = k.Member() {
 		time.Sleep(time.Millisecond)
 	}
 

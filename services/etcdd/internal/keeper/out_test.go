@@ -76,6 +76,10 @@ func TestOut(t *testing.T) {
 				t.Errorf("whole again after %s, want %s at most", longest, whole)
 			}
 
+			if c.learners > 0 {
+				t.Logf("%d of them had no vote yet", c.learners)
+			}
+
 			t.Logf("%s: %d rounds, whole after %s on average, %s at most", way.name, rounds(),
 				(sum / time.Duration(rounds())).Round(time.Millisecond), longest.Round(time.Millisecond))
 		})
