@@ -338,6 +338,22 @@ func parsed(t *testing.T, text string) config.Tree {
 	return docs
 }
 
+// TestCommentsApart: what is written above a configuration, with a line between, stays.
+func TestCommentsApart(t *testing.T) {
+	const text = "# whose it is\n\n# more of it\n\nversion: v1alpha1\n# a\ndebug: true\n---\napiVersion: v1alpha1\nkind: EventSinkConfig\nendpoint: a:1\n"
+
+	out, err := apply(t, text, "debug: false")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, comment := range []string{"# whose it is", "# more of it", "# a\n"} {
+		if strings.Count(out, comment) != 1 {
+			t.Errorf("%q is lost:\n%s", comment, out)
+		}
+	}
+}
+
 // TestEmptyPatch changes nothing, whatever the configuration looks like.
 func TestEmptyPatch(t *testing.T) {
 	const two = base + "---\napiVersion: v1alpha1\nkind: WatchdogTimerConfig\ndevice:   /dev/watchdog0\n"

@@ -50,6 +50,11 @@ func Parse(data []byte) ([]*yaml.Node, error) {
 			return nil, err
 		}
 
+		// A comment above it that stands apart from the document goes with it.
+		if doc.Content[0].HeadComment == "" {
+			doc.Content[0].HeadComment = doc.HeadComment
+		}
+
 		docs = append(docs, doc.Content[0])
 	}
 }
