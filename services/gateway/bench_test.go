@@ -200,7 +200,7 @@ func benchNode(b *testing.B, authority *fake.Authority, address, port string) *n
 	return n
 }
 
-func socket(b *testing.B, n *node, owner string) *grpc.ClientConn {
+func socket(b testing.TB, n *node, owner string) *grpc.ClientConn {
 	b.Helper()
 
 	conn, err := grpc.NewClient("unix:"+n.runDir+"/"+owner+".sock", grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/proto/resource/network"
 	v1alpha1res "github.com/dactyl-os/dactyl/proto/resource/v1alpha1"
 	"github.com/dactyl-os/dactyl/services/gateway/internal/fake"
@@ -45,8 +46,8 @@ const (
 type hostile struct {
 	*node
 
-	reader tls.Certificate
-	roots  *tls.Config
+	reader, admin tls.Certificate
+	roots         *tls.Config
 }
 
 // TestHostileReader attacks a node as os:reader, while somebody else works with it.
@@ -61,16 +62,17 @@ func TestHostileReader(t *testing.T) {
 	fake.PublishAPI(t, n.trustd, authority.Server(t, n.address), authority.Client(t, access.Impersonator), authority)
 
 	owners := map[string]int{}
-	for _, name := range []string{"init", "networkd"} {
+	for _, name := range []string{"init", "networkd", "hostd"} {
 		owners[name] = start(t, exec.Command(os.Args[0], "--run-dir", n.runDir, "--state-dir", t.TempDir()), benchVariable+"="+name).cmd.Process.Pid
 	}
 
 	n.startGateway(t)
 
-	h := &hostile{node: n, reader: authority.Client(t, access.Reader).TLS(t), roots: &tls.Config{RootCAs: authority.Pool(), ServerName: n.address}}
+	h := &hostile{node: n, reader: authority.Client(t, access.Reader).TLS(t), admin: authority.Client(t, access.Admin).TLS(t), roots: &tls.Config{RootCAs: authority.Pool(), ServerName: n.address}}
 	good := n.client(t, authority, access.Reader)
 	await(t, 10*time.Second, func() error { return version(within(t, time.Second), good) })
 	await(t, 10*time.Second, func() error { return list(within(t, time.Second), v1alpha1.NewStateClient(good)) })
+	await(t, 10*time.Second, func() error { return version(within(t, time.Second), socket(t, n, "hostd")) })
 
 	processes := map[string]*size{
 		"gateway": newSize(t, n.gateway.cmd.Process.Pid, gatewayGrowth),
@@ -83,6 +85,7 @@ func TestHostileReader(t *testing.T) {
 	}{
 		{"40 callers with 30 MB", h.largeRequests},
 		{"10,000 watches", h.manyWatches},
+		{"128 files that nobody reads", h.unreadFiles},
 		{"2,000 silent connections", h.silentConnections},
 		{"5,000 targets", h.manyTargets},
 	} {
@@ -112,13 +115,14 @@ func TestHostileReader(t *testing.T) {
 }
 
 // connect makes a connection of its own with the attacker's certificate.
-func (h *hostile) connect(t *testing.T) *grpc.ClientConn {
+func (h *hostile) connect(t *testing.T, who tls.Certificate, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 
 	config := h.roots.Clone()
-	config.Certificates = []tls.Certificate{h.reader}
+	config.Certificates = []tls.Certificate{who}
 
-	conn, err := grpc.NewClient("passthrough:///"+h.listener.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	conn, err := grpc.NewClient("passthrough:///"+h.listener.Addr().String(),
+		append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +139,7 @@ func (h *hostile) largeRequests(t *testing.T, ctx context.Context) {
 	var group sync.WaitGroup
 
 	for range 40 {
-		conn := h.connect(t)
+		conn := h.connect(t, h.reader)
 
 		group.Go(func() {
 			err := conn.Invoke(ctx, "/machine.MachineService/Version", raw.FromBytes(padding), new(raw.Frame), grpc.ForceCodecV2(raw.Codec{}))
@@ -155,7 +159,7 @@ func (h *hostile) manyWatches(t *testing.T, ctx context.Context) {
 	)
 
 	for range 100 {
-		client := v1alpha1.NewStateClient(h.connect(t))
+		client := v1alpha1.NewStateClient(h.connect(t, h.reader))
 
 		group.Go(func() {
 			for i := range 100 {
@@ -194,6 +198,45 @@ func (h *hostile) manyWatches(t *testing.T, ctx context.Context) {
 	}
 }
 
+// unreadFiles opens files of 500 MB and leaves them, with windows as large as they can be; after that it reads one.
+func (h *hostile) unreadFiles(t *testing.T, ctx context.Context) {
+	open, leave := context.WithCancel(ctx)
+	defer leave()
+
+	var conns []*grpc.ClientConn
+
+	for range 4 {
+		conn := h.connect(t, h.admin, grpc.WithInitialConnWindowSize(1<<30))
+		conns = append(conns, conn)
+
+		for range 32 {
+			stream, err := machine.NewMachineServiceClient(conn).Read(open, &machine.ReadRequest{Path: "/file"})
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			if _, err := stream.Header(); err != nil && status.Code(err) != codes.ResourceExhausted {
+				t.Errorf("a file too many is answered with %v", err)
+			}
+		}
+	}
+
+	pause(ctx, stay)
+
+	// Half of them end with their streams, half with their connections.
+	leave()
+
+	for _, conn := range conns[2:] {
+		_ = conn.Close()
+	}
+
+	await(t, 10*time.Second, func() error {
+		_, err := read(ctx, conns[0])
+
+		return err
+	})
+}
+
 func (h *hostile) silentConnections(t *testing.T, ctx context.Context) {
 	for range 2000 {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", h.listener.Addr().String())
@@ -205,7 +248,7 @@ func (h *hostile) silentConnections(t *testing.T, ctx context.Context) {
 	}
 
 	// Others work while they are open.
-	if err := version(within(t, 10*time.Second), h.connect(t)); err != nil {
+	if err := version(within(t, 10*time.Second), h.connect(t, h.reader)); err != nil {
 		t.Error(err)
 	}
 }
@@ -216,7 +259,7 @@ func (h *hostile) manyTargets(t *testing.T, ctx context.Context) {
 		targets[i] = fmt.Sprintf("127.9.%d.%d", i/250, i%250+1)
 	}
 
-	if err := version(metadataPairs(ctx, "nodes", strings.Join(targets, ",")), h.connect(t)); err == nil {
+	if err := version(metadataPairs(ctx, "nodes", strings.Join(targets, ",")), h.connect(t, h.reader)); err == nil {
 		t.Error("5,000 targets are taken")
 	}
 
@@ -224,7 +267,7 @@ func (h *hostile) manyTargets(t *testing.T, ctx context.Context) {
 
 	// As many as are taken in one call, from ten callers at once.
 	for i := range 10 {
-		conn := h.connect(t)
+		conn := h.connect(t, h.reader)
 
 		group.Go(func() {
 			_ = version(metadataPairs(ctx, "nodes", strings.Join(targets[i*500:(i+1)*500], ",")), conn) // taken or refused

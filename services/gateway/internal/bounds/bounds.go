@@ -35,7 +35,8 @@ type Limits struct {
 }
 
 // Default are the limits of a node. A connection costs 40 KiB, a stream 50 KiB with what waits in it: with the bytes in hand
-// the gateway stays 64 MiB above its idle size, and 512 watches are 14 MiB at their owner.
+// the gateway stays 64 MiB above its idle size, and 512 watches are 14 MiB at their owner. What is remembered for watches is counted
+// in full, what waits for a reader with what the transports keep before and behind it.
 var Default = Limits{
 	Caller:      Amount{Connections: 128, Calls: 1024, Streams: 128, Bytes: 8 << 20, Remembered: 2 << 20},
 	Node:        Amount{Connections: 32, Calls: 1024, Streams: 256, Bytes: 8 << 20, Remembered: 2 << 20},
@@ -67,8 +68,16 @@ type Account struct {
 	dials  chan struct{}
 }
 
+// Connection is one of a caller's, with what was called on it.
+type Connection struct {
+	*Account
+
+	held   Amount
+	closed bool
+}
+
 // Connect counts a connection of the caller with the given key, which the caller cannot choose freely; Disconnect ends it.
-func (l *Ledger) Connect(key string, node bool) (*Account, error) {
+func (l *Ledger) Connect(key string, node bool) (*Connection, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
@@ -80,116 +89,168 @@ func (l *Ledger) Connect(key string, node bool) (*Account, error) {
 		}
 	}
 
-	if err := account.take(Amount{Connections: 1}); err != nil {
+	connection := &Connection{Account: account}
+	if err := connection.take(Amount{Connections: 1}); err != nil {
 		return nil, err
 	}
 
 	l.accounts[key] = account
 
-	return account, nil
+	return connection, nil
 }
 
-// Disconnect ends a connection. Its calls may still be on their way out.
-func (a *Account) Disconnect() {
-	a.ledger.mu.Lock()
-	defer a.ledger.mu.Unlock()
+// Disconnect ends a connection, and with it what its calls have in hand: they are on their way out.
+func (c *Connection) Disconnect() {
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
 
-	a.add(Amount{Connections: -1})
+	c.give(c.held)
+	c.closed = true
 
-	if a.used.Connections == 0 {
-		delete(a.ledger.accounts, a.key)
+	if c.used.Connections == 0 {
+		delete(c.ledger.accounts, c.key)
 	}
 }
 
-// Call counts what one call has in hand. It is used by one goroutine at a time, but for Hold and Release.
+// Call counts what one call has in hand, until its handler has left and the transport has nothing of its answer any more.
 type Call struct {
-	account *Account
-	held    Amount
+	connection *Connection
+	held       Amount
+	// users are the handler and the messages that the transport has.
+	users int
 }
 
 // Enter counts a call to so many targets, or says which bound it would break. Leave ends it.
-func (a *Account) Enter(targets int, stream bool) (*Call, error) {
+func (c *Connection) Enter(targets int, stream bool) (*Call, error) {
 	amount := Amount{Calls: max(1, targets)}
 	if stream {
 		amount.Streams = 1
 	}
 
-	a.ledger.mu.Lock()
-	defer a.ledger.mu.Unlock()
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
 
-	if err := a.take(amount); err != nil {
+	if err := c.take(amount); err != nil {
 		return nil, err
 	}
 
-	return &Call{account: a, held: amount}, nil
+	return &Call{connection: c, held: amount, users: 1}, nil
 }
 
 // Hold counts bytes that begin to wait in the gateway.
-func (c *Call) Hold(size int) error {
-	c.account.ledger.mu.Lock()
-	defer c.account.ledger.mu.Unlock()
-
-	if err := c.account.take(Amount{Bytes: size}); err != nil {
-		return err
-	}
-
-	c.held.Bytes += size
-
-	return nil
-}
+func (c *Call) Hold(size int) error { return c.more(Amount{Bytes: size}, 0) }
 
 // Release ends what Hold began.
-func (c *Call) Release(size int) {
-	c.account.ledger.mu.Lock()
-	defer c.account.ledger.mu.Unlock()
-
-	c.account.add(Amount{Bytes: -size})
-	c.held.Bytes -= size
-}
+func (c *Call) Release(size int) { c.less(Amount{Bytes: size}) }
 
 // Remember counts bytes that are kept as long as the call goes on, or gives some back; false when they are too many.
 func (c *Call) Remember(size int) bool {
-	c.account.ledger.mu.Lock()
-	defer c.account.ledger.mu.Unlock()
-
 	if size < 0 {
-		c.account.add(Amount{Remembered: size})
-	} else if c.account.take(Amount{Remembered: size}) != nil {
-		return false
+		c.less(Amount{Remembered: -size})
+
+		return true
 	}
 
-	c.held.Remembered += size
-
-	return true
+	return c.more(Amount{Remembered: size}, 0) == nil
 }
 
-// Leave gives back everything that the call has in hand.
+// Send counts a message that the transport gets: it is in hand, and the call with it, until sent is called. Once more does nothing.
+func (c *Call) Send(size int) (sent func(), err error) {
+	if err := c.more(Amount{Bytes: size}, 1); err != nil {
+		return nil, err
+	}
+
+	gone := false
+
+	return func() {
+		c.connection.ledger.mu.Lock()
+		defer c.connection.ledger.mu.Unlock()
+
+		if !gone {
+			gone = true
+
+			c.back(Amount{Bytes: size})
+			c.leave()
+		}
+	}, nil
+}
+
+// Leave gives back everything that the call has in hand, when the transport has nothing of it any more.
 func (c *Call) Leave() {
-	c.account.ledger.mu.Lock()
-	defer c.account.ledger.mu.Unlock()
+	c.connection.ledger.mu.Lock()
+	defer c.connection.ledger.mu.Unlock()
 
-	c.account.add(Amount{Calls: -c.held.Calls, Streams: -c.held.Streams, Bytes: -c.held.Bytes, Remembered: -c.held.Remembered})
-	c.held = Amount{}
+	c.leave()
 }
 
-// take adds the amount unless that breaks a bound of the account or of all. The ledger is locked.
-func (a *Account) take(more Amount) error {
-	if what, bound := a.used.beyond(more, a.limit); what != "" {
-		return status.Errorf(codes.ResourceExhausted, "this caller has as many %s on this node as one may have, %d: wait, or end some", what, bound)
+func (c *Call) leave() {
+	if c.users--; c.users == 0 {
+		c.back(c.held)
+	}
+}
+
+func (c *Call) more(amount Amount, users int) error {
+	c.connection.ledger.mu.Lock()
+	defer c.connection.ledger.mu.Unlock()
+
+	if err := c.connection.take(amount); err != nil {
+		return err
 	}
 
-	if what, bound := a.ledger.total.beyond(more, a.ledger.limits.Total); what != "" {
-		return status.Errorf(codes.ResourceExhausted, "this node has as many %s as it takes from all callers, %d: try again later", what, bound)
-	}
-
-	a.add(more)
+	c.held = c.held.plus(amount)
+	c.users += users
 
 	return nil
 }
 
-func (a *Account) add(more Amount) {
-	a.used = a.used.plus(more)
-	a.ledger.total = a.ledger.total.plus(more)
+func (c *Call) less(amount Amount) {
+	c.connection.ledger.mu.Lock()
+	defer c.connection.ledger.mu.Unlock()
+
+	c.back(amount)
+}
+
+func (c *Call) back(amount Amount) {
+	c.connection.give(amount)
+	c.held = c.held.plus(amount.times(-1))
+}
+
+// take adds the amount unless that breaks a bound of the account or of all, or the connection has ended. The ledger is locked.
+func (c *Connection) take(more Amount) error {
+	if c.closed {
+		return status.Error(codes.Canceled, "the connection has ended")
+	}
+
+	if what, bound := c.used.beyond(more, c.limit); what != "" {
+		return status.Errorf(codes.ResourceExhausted, "this caller has as many %s on this node as one may have, %d: wait, or end some", what, bound)
+	}
+
+	if what, bound := c.ledger.total.beyond(more, c.ledger.limits.Total); what != "" {
+		return status.Errorf(codes.ResourceExhausted, "this node has as many %s as it takes from all callers, %d: try again later", what, bound)
+	}
+
+	c.add(more)
+
+	return nil
+}
+
+// give takes the amount back; what a connection had that has ended is given back already.
+func (c *Connection) give(amount Amount) {
+	if !c.closed {
+		c.add(amount.times(-1))
+	}
+}
+
+func (c *Connection) add(more Amount) {
+	c.held = c.held.plus(more)
+	c.used = c.used.plus(more)
+	c.ledger.total = c.ledger.total.plus(more)
+}
+
+func (a Amount) times(n int) Amount {
+	return Amount{
+		Connections: n * a.Connections, Calls: n * a.Calls, Streams: n * a.Streams, Bytes: n * a.Bytes, Remembered: n * a.Remembered,
+	}
 }
 
 func (a Amount) plus(b Amount) Amount {

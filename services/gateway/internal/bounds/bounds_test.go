@@ -18,7 +18,7 @@ var small = bounds.Limits{
 	CallerDials: 1, Dials: 1,
 }
 
-func connect(t *testing.T, ledger *bounds.Ledger, key string) *bounds.Account {
+func connect(t *testing.T, ledger *bounds.Ledger, key string) *bounds.Connection {
 	t.Helper()
 
 	account, err := ledger.Connect(key, false)
@@ -29,7 +29,7 @@ func connect(t *testing.T, ledger *bounds.Ledger, key string) *bounds.Account {
 	return account
 }
 
-func enter(t *testing.T, account *bounds.Account, targets int, stream bool) *bounds.Call {
+func enter(t *testing.T, account *bounds.Connection, targets int, stream bool) *bounds.Call {
 	t.Helper()
 
 	call, err := account.Enter(targets, stream)
@@ -116,7 +116,7 @@ func TestDialsWaitForAPlace(t *testing.T) {
 	cancel()
 
 	for range 3 {
-		for _, account := range []*bounds.Account{one, two} {
+		for _, account := range []*bounds.Connection{one, two} {
 			if _, err := account.Dial(over); err == nil {
 				t.Error("there was no place")
 			}
@@ -128,4 +128,38 @@ func TestDialsWaitForAPlace(t *testing.T) {
 	if _, err := two.Dial(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAnswersOnTheirWay: what the transport has of a call is in hand after its handler has left, until it is sent or the
+// connection ends.
+func TestAnswersOnTheirWay(t *testing.T) {
+	ledger := bounds.NewLedger(small)
+	one := connect(t, ledger, "one")
+
+	for _, end := range []func(sent func()){func(sent func()) { sent() }, func(func()) { one.Disconnect() }} {
+		call := enter(t, one, 4, false)
+
+		sent, err := call.Send(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		call.Leave()
+
+		_, err = one.Enter(1, false)
+		refused(t, err, "calls in hand")
+
+		end(sent)
+		sent()
+	}
+
+	// All of it is given back, once.
+	next := connect(t, ledger, "one")
+	call := enter(t, next, 4, false)
+
+	if err := call.Hold(100); err != nil {
+		t.Error(err)
+	}
+
+	refused(t, call.Hold(1), "bytes")
 }

@@ -85,7 +85,7 @@ type AuthInfo struct {
 	// Check is asked at every call, because a connection may outlive what made it trusted.
 	Check func() error
 	// Account is what the caller has in hand.
-	Account *bounds.Account
+	Account *bounds.Connection
 	// Local is the address of this node that the client connected to.
 	Local net.Addr
 	// Use counts the calls of the connection.

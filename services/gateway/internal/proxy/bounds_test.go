@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,4 +262,40 @@ func isTimeout(err error) bool {
 	var timeout net.Error
 
 	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// TestCallsThatAreGivenUpAreGivenBack: more of them than one caller may have in hand, each ended at another moment.
+func TestCallsThatAreGivenUpAreGivenBack(t *testing.T) {
+	p := startPair(t)
+
+	var group sync.WaitGroup
+
+	for caller := range 8 {
+		group.Go(func() {
+			for i := range 400 {
+				ctx, cancel := context.WithTimeout(with(t, "nodes", "127.0.0.2,127.0.0.3"), time.Duration(300+17*(i*caller%200))*time.Microsecond)
+				stream, err := p.admin.Dmesg(ctx, &machine.DmesgRequest{})
+
+				for err == nil {
+					_, err = stream.Recv()
+				}
+
+				_, _ = p.admin.Hostname(ctx, &emptypb.Empty{}) // ended or answered
+				cancel()
+			}
+		})
+	}
+
+	group.Wait()
+
+	for i := range bounds.Default.Caller.Streams {
+		stream, err := p.admin.Events(with(t, fake.StallKey, "1"), &machine.EventsRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+
+		if err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+	}
 }

@@ -34,9 +34,6 @@ const (
 	// whether it is its name: names change hands, and the news takes a moment.
 	targetKey = "dactyl-target"
 
-	// smallAnswer is about what a call costs beside its answer, in bytes.
-	smallAnswer = 16 << 10
-
 	// localPrefix begins the keys that daemons of one node use among themselves.
 	localPrefix = "dactyl-"
 )
@@ -241,13 +238,28 @@ func (c *call) request() (*raw.Frame, error) {
 	return request, nil
 }
 
-// holdAnswer counts an answer that waits for its caller to read it. Small ones are counted with their call.
-func (c *call) holdAnswer(answer *raw.Frame) error {
-	if size := answer.Len(); size > smallAnswer {
-		return c.hand.Hold(size)
+// answer sends a message to the caller, and takes it. It is in the caller's hand until the transport has written it: who does not read fills
+// no more of the gateway than is the caller's.
+func (c *call) answer(message any) error {
+	frame := message.(*raw.Frame) //nolint:forcetypeassert // the proxy moves frames
+
+	sent, err := c.hand.Send(frame.Len())
+	if err != nil {
+		return err
 	}
 
-	return nil
+	frame.Track(sent)
+
+	err = c.stream.SendMsg(frame)
+
+	frame.Free()
+
+	// What gRPC gets for a stream that has ended it forgets, without a word to those who count its buffers.
+	if c.stream.Context().Err() != nil {
+		sent()
+	}
+
+	return err
 }
 
 // here tells whether a target is this node.

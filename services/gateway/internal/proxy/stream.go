@@ -32,7 +32,7 @@ func (c *call) download(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	upstream, err := c.follow(ctx, c.single(), request, c.stream.SendMsg)
+	upstream, err := c.follow(ctx, c.single(), request, c.answer)
 	if upstream != nil {
 		c.stream.SetTrailer(own(upstream.Trailer()))
 	}
@@ -96,8 +96,9 @@ func (c *call) relay(
 
 	opened := err == nil
 
-	for err == nil {
-		err = send(message)
+	for sent := 0; err == nil; {
+		sent += message.Len()
+		err = c.sendOn(message, sent, conn.Window, send)
 		message.Free()
 
 		if err == nil {
@@ -116,6 +117,25 @@ func (c *call) relay(
 
 	return stream, err
 }
+
+// sendOn sends one message of a stream on. Of a stream that has sent more than gRPC takes at once, what the other side has sent
+// meanwhile is in the caller's hand while its reader does not read.
+func (c *call) sendOn(message *raw.Frame, sent, window int, send func(any) error) error {
+	if sent <= sendQuota {
+		return send(message)
+	}
+
+	if err := c.hand.Hold(window); err != nil {
+		return err
+	}
+
+	defer c.hand.Release(window)
+
+	return send(message)
+}
+
+// sendQuota is what gRPC's server takes of a stream whose reader does not read.
+const sendQuota = 64 << 10
 
 func (c *call) passHeader(stream grpc.ClientStream) error {
 	header, err := stream.Header()
@@ -143,7 +163,7 @@ func (c *call) interleave(ctx context.Context, request *raw.Frame) error {
 		defer mu.Unlock()
 
 		if failed == nil {
-			if failed = c.stream.SendMsg(message); failed != nil {
+			if failed = c.answer(message); failed != nil {
 				cancel()
 			}
 		}
@@ -259,7 +279,7 @@ func (c *call) answerUpload(target string, answer *raw.Frame) error {
 	defer answer.Free()
 
 	if c.plan.Reach != route.Many {
-		return c.stream.SendMsg(answer)
+		return c.answer(answer)
 	}
 
 	data, release := answer.Bytes()
@@ -270,7 +290,7 @@ func (c *call) answerUpload(target string, answer *raw.Frame) error {
 		return status.Errorf(codes.Internal, "answer of %s: %v", target, err)
 	}
 
-	return c.stream.SendMsg(raw.FromBytes(stamped))
+	return c.answer(raw.FromBytes(stamped))
 }
 
 // uploadEnded tells why there is no further answer; a good end is no error.
@@ -294,5 +314,5 @@ func (c *call) uploadFailed(target string, err error) error {
 		return err
 	}
 
-	return c.stream.SendMsg(raw.FromBytes(wire.Element(wire.Failure(target, err))))
+	return c.answer(raw.FromBytes(wire.Element(wire.Failure(target, err))))
 }

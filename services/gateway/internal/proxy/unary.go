@@ -39,11 +39,7 @@ func (c *call) unary(ctx context.Context) error {
 
 	defer answer.Frame.Free()
 
-	if err := c.holdAnswer(answer.Frame); err != nil {
-		return err
-	}
-
-	return c.stream.SendMsg(answer.Frame)
+	return c.answer(answer.Frame)
 }
 
 func (c *call) invoke(ctx context.Context, target string, request *raw.Frame) (upstream.Answer, error) {
@@ -85,7 +81,7 @@ func (c *call) merge(ctx context.Context, request *raw.Frame) error {
 		merged.Append(part)
 	}
 
-	return c.stream.SendMsg(merged)
+	return c.answer(merged)
 }
 
 // part is one target's share of the merged answer.
@@ -97,7 +93,7 @@ func (c *call) part(ctx context.Context, target string, request *raw.Frame) []by
 
 	defer answer.Frame.Free()
 
-	if err := c.holdAnswer(answer.Frame); err != nil {
+	if err := c.hand.Hold(answer.Frame.Len()); err != nil {
 		return wire.Element(wire.Failure(target, err))
 	}
 

@@ -27,6 +27,50 @@ func (f *Frame) Share() *Frame {
 	return &Frame{data: f.data}
 }
 
+// Track has done called when nobody has the end of the message any more, such as the transport that it was given to.
+func (f *Frame) Track(done func()) {
+	if len(f.data) == 0 {
+		f.data = mem.BufferSlice{mem.SliceBuffer(nil)}
+	}
+
+	last := len(f.data) - 1
+	inner := f.data[last]
+	bytes := inner.ReadOnlyData()
+
+	t := &tracked{inner: inner, done: done}
+
+	// gRPC does not count who has a small buffer.
+	if mem.IsBelowBufferPoolingThreshold(cap(bytes)) {
+		t.copied = mem.DefaultBufferPool().Get(counted)
+		bytes = append((*t.copied)[:0], bytes...)
+	}
+
+	f.data = append(f.data[:last:last], mem.NewBuffer(&bytes, t))
+}
+
+// counted is a size of buffers that gRPC counts the users of.
+const counted = 2 << 10
+
+// tracked is the pool of one buffer.
+type tracked struct {
+	inner  mem.Buffer
+	copied *[]byte
+	done   func()
+}
+
+// Get is not called for one buffer.
+func (t *tracked) Get(size int) *[]byte { return mem.DefaultBufferPool().Get(size) }
+
+// Put takes the buffer back after its last use.
+func (t *tracked) Put(*[]byte) {
+	if t.copied != nil {
+		mem.DefaultBufferPool().Put(t.copied)
+	}
+
+	t.inner.Free()
+	t.done()
+}
+
 // Append adds bytes at the end of the message without copying what is there.
 func (f *Frame) Append(data []byte) {
 	f.data = append(f.data[:len(f.data):len(f.data)], mem.SliceBuffer(data))

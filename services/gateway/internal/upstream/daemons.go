@@ -87,7 +87,7 @@ func dialDaemon(name, socket string) (*Conn, error) {
 		// The frames of a call made again are shared, and what is waited for is told: retry and waiter do both.
 		grpc.WithDisableRetry(),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
-		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticStreamWindowSize(daemonWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithReadBufferSize(readBuffer),
 	)
@@ -95,7 +95,7 @@ func dialDaemon(name, socket string) (*Conn, error) {
 		return nil, err
 	}
 
-	conn := &Conn{name: name, cc: cc, patience: daemonPatience}
+	conn := &Conn{name: name, cc: cc, patience: daemonPatience, Window: daemonWindow}
 	waiter := &waiter{name: name, socket: socket, cc: cc}
 	conn.await = waiter.await
 	conn.gone = func(err error) error {
@@ -185,8 +185,10 @@ func exists(path string) bool {
 }
 
 const (
-	// Windows are what a slow reader may leave in the gateway; fixed ones save the pings that would measure them.
-	streamWindow = 1 << 20
+	// Windows are what a slow reader may leave in the gateway of one stream; fixed ones save the pings that would measure them.
+	// Another node may be far away.
+	daemonWindow = 128 << 10
+	peerWindow   = 512 << 10
 	connWindow   = 8 << 20
 	// readBuffer takes several frames of a file at once.
 	readBuffer = 64 << 10

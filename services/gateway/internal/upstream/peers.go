@@ -172,7 +172,7 @@ func (p *Peers) open(target key, addresses []netip.Addr) (*pooled, error) {
 	}
 
 	conn := &pooled{users: 1}
-	conn.Conn = &Conn{name: "node " + target.host, cc: cc, patience: peerPatience, done: func() { p.put(target, conn) }, gone: func(err error) error {
+	conn.Conn = &Conn{name: "node " + target.host, cc: cc, patience: peerPatience, Window: peerWindow, done: func() { p.put(target, conn) }, gone: func(err error) error {
 		return status.Errorf(codes.Unavailable, "node %s: %s", target.host, status.Convert(err).Message())
 	}}
 	p.conns[target] = conn
@@ -265,7 +265,7 @@ func (p *Peers) options(host string, addresses []netip.Addr) []grpc.DialOption {
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
-		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticStreamWindowSize(peerWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 	}
 }

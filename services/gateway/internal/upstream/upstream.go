@@ -32,6 +32,9 @@ type Answer struct {
 
 // Conn is a connection to one server, made and repaired when needed.
 type Conn struct {
+	// Window is how many bytes of one stream the other side may have sent before they are read.
+	Window int
+
 	name string
 	cc   *grpc.ClientConn
 	// patience is how long a call waits for a server that went away while its name still stands.
