@@ -125,7 +125,7 @@ func (a *app) takeAwayNode(ctx context.Context, c *client.Client, node string, f
 			return err
 		}
 	}
-	var steps way
+	steps := way{tell: func(doing string) { board.Set(node, doing) }}
 	if f.wait {
 		steps.follow(ctx, c)
 	}

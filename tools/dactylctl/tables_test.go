@@ -176,3 +176,21 @@ func TestExtractStaysInside(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestWayDown: each step is told as it begins, with the word that goes on while nothing else is known.
+func TestWayDown(t *testing.T) {
+	var told []string
+	w := way{tell: func(doing string) { told = append(told, doing) }}
+	if w.doing() != "going down" {
+		t.Error(w.doing())
+	}
+	for _, payload := range []proto.Message{
+		&machine.SequenceEvent{Sequence: "shutdown"}, &machine.PhaseEvent{Phase: "stopEverything", Action: machine.PhaseEvent_START},
+		&machine.TaskEvent{Task: "stopAllServices", Action: machine.TaskEvent_START}, &machine.TaskEvent{Task: "stopAllServices", Action: machine.TaskEvent_STOP},
+	} {
+		w.note(&machine.Event{Data: anyOf(t, payload)})
+	}
+	if got := strings.Join(told, ", "); got != "going down: stopEverything, going down: stopAllServices" || w.doing() != "going down: stopAllServices" {
+		t.Errorf("told %s, doing %s", got, w.doing())
+	}
+}

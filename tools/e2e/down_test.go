@@ -39,7 +39,7 @@ func TestWaysDown(t *testing.T) {
 			}
 		}
 
-		if result.Err != nil || !strings.Contains(result.Stderr, end) {
+		if result.Err != nil || !strings.Contains(result.Stderr, end) || !strings.Contains(result.Stderr, worker+": going down: stopAllServices\n") {
 			t.Errorf("%s", result)
 		}
 	}
