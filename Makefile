@@ -30,11 +30,11 @@ APT := ip:iproute2 nsenter:util-linux openssl:openssl etcdctl:etcd-client curl:c
        mksquashfs:squashfs-tools xz:xz-utils cpio:cpio \
        sgdisk:gdisk mkfs.ext4:e2fsprogs e2fsck:e2fsprogs blkid:util-linux losetup:mount qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base socat:socat genisoimage:genisoimage mkfs.vfat:dosfstools mcopy:mtools \
        zstd:zstd debugfs:e2fsprogs gcc:gcc gcc:libc6-dev debootstrap:debootstrap \
-       containerd:containerd
+       containerd:containerd docker-registry:docker-registry
 
 .DEFAULT_GOAL := help
 .PHONY: help build binaries swap up down generate check-generate prepare prepare-arm64 vet lint test unit fuzz e2e test-crash test-etcd test-rotate race raced test-slow bench bench-vm clean \
-        kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm
+        kernel rootfs initramfs image-sizes check-image rootfs-builder executables test-stage1 test-vm images
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -143,6 +143,9 @@ rootfs: rootfs-builder ## _out/rootfs-ARCH.sqsh: the root file system
 
 initramfs: rootfs-builder ## _out/initramfs-ARCH.xz: stage1 and the root file system
 	@for a in $(ARCHES); do echo "==> $(OUT)/initramfs-$$a.xz (the first time takes some minutes)"; $(IMAGE) -arch $$a initramfs || exit 1; done
+
+images: rootfs-builder ## _out/images: every image of dactylctl image default, as an OCI layout (the first time half an hour on two busy cores); ONLY="NAME ..."
+	@echo "==> $(OUT)/images"; nice $(IMAGE) -arch $(subst linux/,,$(PLATFORM)) -only "$(ONLY)" images
 
 image-sizes: rootfs-builder ## what each part of an image takes
 	@for a in $(ARCHES); do $(IMAGE) -arch $$a sizes || exit 1; done

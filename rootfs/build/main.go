@@ -34,6 +34,7 @@ type options struct {
 	epoch                  int64
 	race                   bool
 	update, fast           bool
+	only                   []string
 }
 
 func run(ctx context.Context, args []string, stderr io.Writer) error {
@@ -43,7 +44,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	flags.StringVar(&o.repository, "repository", ".", "the repository's directory")
 	flags.StringVar(&o.out, "out", "_out", "where the results go")
 	flags.StringVar(&o.cache, "cache", "", "where packages and built programs are kept (default OUT/cache)")
-	flags.StringVar(&o.arch, "arch", "amd64", "amd64 or arm64")
+	flags.StringVar(&o.arch, "arch", "amd64", "amd64 or arm64; for images both with a comma")
 	flags.StringVar(&o.tag, "tag", "", "version of the image")
 	flags.StringVar(&o.sha, "sha", "", "commit of the image")
 	flags.StringVar(&o.ldflags, "ldflags", "", "linker flags of our own programs")
@@ -54,6 +55,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	flags.BoolVar(&o.update, "update", false, "write executables.txt instead of comparing with it")
 	flags.Func("linked", "daemons in the multi-call program", words(&o.linked))
 	flags.Func("alone", "daemons that are programs of their own", words(&o.alone))
+	flags.Func("only", "the container images to build, by name (default: all)", words(&o.only))
 	flags.Func("swap", "NAME=FILE: this program instead of the built one (repeatable)", o.addSwap)
 
 	if err := flags.Parse(args); err != nil {
@@ -66,6 +68,10 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 
 	if err := o.checkSwaps(); err != nil {
 		return err
+	}
+
+	if flags.Arg(0) == "images" {
+		return images(ctx, o, stderr)
 	}
 
 	b, err := newBuilder(o, stderr)
@@ -83,8 +89,27 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	case "sizes":
 		return b.sizes(ctx, os.Stdout)
 	default:
-		return fmt.Errorf("%q: want kernel, rootfs, initramfs or sizes", what)
+		return fmt.Errorf("%q: want kernel, rootfs, initramfs, images or sizes", what)
 	}
+}
+
+// images builds container images for all architectures that are asked for.
+func images(ctx context.Context, o options, stderr io.Writer) error {
+	var builders []*builder
+
+	for arch := range strings.SplitSeq(o.arch, ",") {
+		one := o
+		one.arch = arch
+
+		b, err := newBuilder(one, stderr)
+		if err != nil {
+			return err
+		}
+
+		builders = append(builders, b)
+	}
+
+	return containers(ctx, builders, o.only)
 }
 
 func words(into *[]string) func(string) error {

@@ -156,6 +156,13 @@ func (b *builder) addPackage(t *tree.Tree, p spec.Package, dir string) error {
 		t.File(name, filepath.Join(dir, name), 0o644)
 	}
 
+	for _, name := range p.Directories {
+		name = strings.ReplaceAll(name, "{triple}", b.triple)
+		if err := t.Copy(name, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+
 	for name, target := range p.Links {
 		t.Link(name, target)
 	}
@@ -242,12 +249,26 @@ func (b *builder) addUpstream(ctx context.Context, t *tree.Tree) error {
 }
 
 func (b *builder) upstream(ctx context.Context, p spec.Program) (string, error) {
-	program := programs.Program{Package: p.Package, Dir: filepath.Join(b.repository, "rootfs"), Tags: p.Tags, CGO: p.CGO}
+	program, err := b.upstreamProgram(ctx, p)
+	if err != nil {
+		return "", err
+	}
+
+	return program.Cached(ctx, b.arch, filepath.Join(b.cache, "programs"))
+}
+
+// module is the directory of the go.mod that pins a program.
+func (b *builder) module(p spec.Program) string {
+	return filepath.Join(b.repository, "rootfs", p.Module)
+}
+
+func (b *builder) upstreamProgram(ctx context.Context, p spec.Program) (programs.Program, error) {
+	program := programs.Program{Package: p.Package, Dir: b.module(p), Tags: p.Tags, LDFlags: p.LDFlags, CGO: p.CGO}
 
 	if strings.Contains(p.LDFlags, "{version}") {
 		version, err := programs.Version(ctx, program.Dir, p.Package)
 		if err != nil {
-			return "", err
+			return program, err
 		}
 
 		program.LDFlags = strings.ReplaceAll(p.LDFlags, "{version}", version)
@@ -258,13 +279,13 @@ func (b *builder) upstream(ctx context.Context, p spec.Program) (string, error) 
 
 		dir, err := b.unpack(ctx, b.spec.Packages.Packages[at])
 		if err != nil {
-			return "", err
+			return program, err
 		}
 
 		if program.Libraries, err = filepath.Abs(dir); err != nil {
-			return "", err
+			return program, err
 		}
 	}
 
-	return program.Cached(ctx, b.arch, filepath.Join(b.cache, "programs"))
+	return program, nil
 }

@@ -72,20 +72,27 @@ func digest(t *tree.Tree, epoch int64, packing Packing) ([]byte, error) {
 		return nil, err
 	}
 
+	key, err := Digest(t, fmt.Sprintf("%s %d", compression, epoch))
+
+	return []byte(key + "\n"), err
+}
+
+// Digest tells trees and ways of packing apart.
+func Digest(t *tree.Tree, packing string) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s %d\n", compression, epoch)
+	fmt.Fprintln(sum, packing)
 
 	for _, e := range t.Entries() {
 		fmt.Fprintf(sum, "%q %v %q %d %d\n", e.Path, e.Mode, e.Link, e.Major, e.Minor)
 
 		if e.Mode.IsRegular() {
 			if err := addContent(sum, e); err != nil {
-				return nil, fmt.Errorf("digest of %s: %w", e.Path, err)
+				return "", fmt.Errorf("digest of %s: %w", e.Path, err)
 			}
 		}
 	}
 
-	return []byte(hex.EncodeToString(sum.Sum(nil)) + "\n"), nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func addContent(sum hash.Hash, e tree.Entry) error {

@@ -72,7 +72,7 @@ func Squashfs(ctx context.Context, t *tree.Tree, output string, epoch int64, pac
 		return fmt.Errorf("start mksquashfs (package squashfs-tools): %w", err)
 	}
 
-	err = errors.Join(writeTar(input, t.Entries(), epoch), input.Close())
+	err = errors.Join(WriteTar(input, t.Entries(), epoch), input.Close())
 
 	if waited := cmd.Wait(); waited != nil {
 		return fmt.Errorf("pack %s: mksquashfs: %w", output, waited)
@@ -94,7 +94,8 @@ func withoutEpoch(env []string) []string {
 	return kept
 }
 
-func writeTar(w io.Writer, entries []tree.Entry, epoch int64) error {
+// WriteTar writes a tar with the entries, all owned by root and of one time.
+func WriteTar(w io.Writer, entries []tree.Entry, epoch int64) error {
 	buffer := bufio.NewWriterSize(w, 1<<20)
 	archive := tar.NewWriter(buffer)
 

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +46,10 @@ func Triple(arch string) (string, error) {
 
 // Build builds the program for linux and arch.
 func (p Program) Build(ctx context.Context, arch, output string) error {
+	if p.c() {
+		return p.buildC(ctx, arch, output)
+	}
+
 	env, flags, err := p.options(arch)
 	if err != nil {
 		return err
@@ -58,6 +64,33 @@ func (p Program) Build(ctx context.Context, arch, output string) error {
 	cmd := exec.CommandContext(ctx, "go", append(args, "-o", output, p.Package)...)
 	cmd.Dir = p.Dir
 	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+
+	if err = cmd.Run(); err != nil {
+		return fmt.Errorf("build %s for %s: %w", p.Package, arch, err)
+	}
+
+	return nil
+}
+
+// c is true for a program of one C file, which is linked statically.
+func (p Program) c() bool { return strings.HasSuffix(p.Package, ".c") }
+
+// buildC compiles a C program; LDFlags is its VERSION.
+func (p Program) buildC(ctx context.Context, arch, output string) error {
+	triple, err := Triple(arch)
+	if err != nil {
+		return err
+	}
+
+	output, err = filepath.Abs(output)
+	if err != nil {
+		return err
+	}
+
+	cmd := exec.CommandContext(ctx, compiler(arch, triple), "-std=gnu17", "-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s",
+		"-Wl,--build-id=none", "-DVERSION=\""+p.LDFlags+"\"", "-o", output, p.Package)
+	cmd.Dir = p.Dir
 	cmd.Stderr = os.Stderr
 
 	if err = cmd.Run(); err != nil {
@@ -134,7 +167,7 @@ func (p Program) Key(ctx context.Context, arch string) (string, error) {
 		}
 	}
 
-	if p.CGO {
+	if p.CGO || p.c() {
 		triple, _ := Triple(arch) // options checked it
 
 		version, err := exec.CommandContext(ctx, compiler(arch, triple), "--version").Output()
@@ -145,8 +178,13 @@ func (p Program) Key(ctx context.Context, arch string) (string, error) {
 		fmt.Fprintf(sum, "%s", version)
 	}
 
-	for _, name := range []string{"go.mod", "go.sum"} {
-		data, err := os.ReadFile(filepath.Join(p.Dir, name))
+	files, err := p.sources()
+	if err != nil {
+		return "", err
+	}
+
+	for _, name := range files {
+		data, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
 		}
@@ -155,6 +193,23 @@ func (p Program) Key(ctx context.Context, arch string) (string, error) {
 	}
 
 	return hex.EncodeToString(sum.Sum(nil))[:16], nil
+}
+
+// sources are the files that a program depends on, besides what go.sum has the digest of: those of a program of our own are in one
+// directory.
+func (p Program) sources() ([]string, error) {
+	files := []string{filepath.Join(p.Dir, "go.mod"), filepath.Join(p.Dir, "go.sum")}
+
+	switch {
+	case p.c():
+		return []string{filepath.Join(p.Dir, p.Package)}, nil
+	case p.own():
+		own, err := filepath.Glob(filepath.Join(p.Dir, p.Package, "*.go"))
+
+		return append(files, own...), err
+	default:
+		return files, nil
+	}
 }
 
 // Place gives the path below dir of a program that the go command builds there again when its sources changed; programs that
@@ -177,7 +232,7 @@ func (p Program) Cached(ctx context.Context, arch, dir string) (string, error) {
 		return "", err
 	}
 
-	output := filepath.Join(dir, arch, key, filepath.Base(p.Package))
+	output := p.cached(arch, dir, key)
 	if _, err = os.Stat(output); err == nil {
 		return output, nil
 	}
@@ -191,6 +246,24 @@ func (p Program) Cached(ctx context.Context, arch, dir string) (string, error) {
 	}
 
 	return output, os.Rename(output+".new", output)
+}
+
+// Built is true when Cached has nothing to build.
+func (p Program) Built(ctx context.Context, arch, dir string) (bool, error) {
+	key, err := p.Key(ctx, arch)
+	if err != nil {
+		return false, err
+	}
+
+	if _, err = os.Stat(p.cached(arch, dir, key)); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+
+	return err == nil, err
+}
+
+func (p Program) cached(arch, dir, key string) string {
+	return filepath.Join(dir, arch, key, strings.TrimSuffix(filepath.Base(p.Package), ".c"))
 }
 
 // Version gives the version of a package's module in the go.mod of dir.

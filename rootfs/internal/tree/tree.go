@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -60,6 +61,33 @@ func (t *Tree) File(name, source string, mode fs.FileMode) {
 // Data adds a file with the given content.
 func (t *Tree) Data(name string, data []byte, mode fs.FileMode) {
 	t.put(Entry{Path: clean(name), Mode: mode, Data: data})
+}
+
+// Copy adds what is in a directory of the building machine: files and links.
+func (t *Tree) Copy(name, source string) error {
+	return filepath.WalkDir(source, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+
+		place := path.Join(name, strings.TrimPrefix(file, source))
+
+		if d.Type()&fs.ModeSymlink != 0 {
+			target, err := os.Readlink(file)
+			t.Link(place, target)
+
+			return err
+		}
+
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+
+		t.File(place, file, info.Mode().Perm())
+
+		return nil
+	})
 }
 
 // Device adds a character device.
