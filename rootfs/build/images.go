@@ -240,13 +240,16 @@ func (w *progress) begin(p spec.Program, arch string) {
 		filepath.Base(p.Path), arch, w.done, w.count, w.estimate())
 }
 
+// enough is how many of the table's seconds tell how fast this machine is.
+const enough = 60
+
 func (w *progress) estimate() time.Duration {
-	left := time.Duration(w.left) * time.Second
-	if w.spent > 0 {
-		left = left * w.took / (time.Duration(w.spent) * time.Second)
+	left := float64(w.left)
+	if w.spent >= enough {
+		left *= w.took.Seconds() / float64(w.spent)
 	}
 
-	return left.Round(time.Second)
+	return (time.Duration(left) * time.Second).Round(time.Second)
 }
 
 func (w *progress) end(p spec.Program) {

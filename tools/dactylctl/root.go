@@ -47,7 +47,7 @@ func (a *app) root() *cobra.Command {
 	cmd.AddCommand(
 		a.applyConfigCommand(), a.bootstrapCommand(), a.clusterCommand(), a.configCommand(), a.containersCommand(), a.copyCommand(),
 		a.disksCommand(), a.dmesgCommand(),
-		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(), a.inspectCommand(),
+		a.editCommand(), a.etcdCommand(), a.eventsCommand(), a.genCommand(), a.getCommand(), a.healthCommand(), a.imageCommand(), a.inspectCommand(),
 		a.listCommand(), a.logsCommand(), a.machineConfigCommand(), a.memoryCommand(), a.metaCommand(),
 		a.mountsCommand(), a.netstatCommand(), a.patchCommand(), a.pcapCommand(), a.processesCommand(), a.readCommand(), a.rebootCommand(), a.resetCommand(), a.restartCommand(),
 		a.serviceCommand(), a.shutdownCommand(), a.statsCommand(), a.supportCommand(), a.timeCommand(), a.usageCommand(),

@@ -16,10 +16,9 @@ import (
 
 // Defaults of gen config.
 const (
-	DefaultKubernetesVersion = "1.31.4"
-	DefaultInstallDisk       = "/dev/sda"
-	DefaultInstallImage      = "ghcr.io/dactyl-os/installer:v1.8.4"
-	DefaultDNSDomain         = "cluster.local"
+	DefaultInstallDisk  = "/dev/sda"
+	DefaultInstallImage = "ghcr.io/dactyl-os/installer:v1.8.4"
+	DefaultDNSDomain    = "cluster.local"
 )
 
 // Input is what gen config is asked for; zero values take the defaults.
@@ -187,7 +186,7 @@ func (in *Input) machineSection(machineType string) (*config.MachineConfig, erro
 		CA:       in.Bundle.Certs.OS,
 		CertSANs: in.AdditionalSANs,
 		Kubelet: &config.KubeletConfig{
-			Image:                               "ghcr.io/siderolabs/kubelet:v" + in.KubernetesVersion,
+			Image:                               kubeletImage(in.KubernetesVersion),
 			DefaultRuntimeSeccompProfileEnabled: in.Contract.on(2),
 			DisableManifestsDirectory:           in.Contract.on(3),
 		},
@@ -277,7 +276,7 @@ func (in *Input) clusterSection(machineType string) *config.ClusterConfig {
 }
 
 func (in *Input) controlPlaneSection(c *config.ClusterConfig) {
-	certs, image := in.Bundle.Certs, func(name string) string { return "registry.k8s.io/" + name + ":v" + in.KubernetesVersion }
+	certs, image := in.Bundle.Certs, func(name string) string { return kubernetesImage(name, in.KubernetesVersion) }
 
 	c.AESCBCEncryptionSecret = in.Bundle.Secrets.AESCBCEncryptionSecret
 	c.SecretboxEncryptionSecret = in.Bundle.Secrets.SecretboxEncryptionSecret
