@@ -68,6 +68,7 @@ func TestEveryCommand(t *testing.T) {
 			{run: "-n $CP containers", want: `(?ms)^\S+ +system +apid +\d+ +RUNNING.* system +machined +1 +RUNNING`},
 			{run: "-n $CP containers -k", want: `\ANODE +NAMESPACE +ID +IMAGE +PID +STATUS\s*\z`},
 			{run: "-n $CP stats -k", want: `\ANODE +NAMESPACE +ID +MEMORY\(MB\) +CPU\s*\z`},
+			{run: "-n $CP get hostdnsconfig", want: `(?m)^\S+ +network +HostDNSConfig +config +1 +false`},
 			{run: "-n $CP get securitystate", want: `(?m)^\S+ +runtime +SecurityState +securitystate +1 +false`},
 			{run: "-n $CP get affiliates --namespace cluster-raw", want: `(?m)^\S+ +cluster-raw +Affiliate +service/\S+ `},
 			{run: "-n $CP time --check 127.0.0.1", want: `time server 127\.0\.0\.1`, fails: true}, // none listens there

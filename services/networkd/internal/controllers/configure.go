@@ -47,7 +47,7 @@ const rounds = 3
 //
 // Inputs: MachineConfig, MetaKey (configd); LinkStatus, AddressStatus, RouteStatus (own) as signs of change; NodeAddress (own).
 // Outputs: the specs of each layer (namespace network-config) and merged (network), HostnameStatus, ResolverStatus,
-// TimeServerStatus, NetworkStatus; the kernel, /etc/hosts, /etc/resolv.conf.
+// TimeServerStatus, HostDNSConfig, NetworkStatus; the kernel, /etc/hosts, /etc/resolv.conf.
 type Configure struct {
 	Conn       *rtnl.Conn
 	Cmdline    cmdline.Parameters
@@ -96,7 +96,7 @@ func (*Configure) Outputs() []controller.Output {
 	for _, typ := range []resource.Type{
 		network.LinkSpecType, network.AddressSpecType, network.RouteSpecType, network.OperatorSpecType,
 		network.HostnameSpecType, network.ResolverSpecType, network.TimeServerSpecType,
-		network.HostnameStatusType, network.ResolverStatusType, network.TimeServerStatusType, network.StatusType,
+		network.HostnameStatusType, network.ResolverStatusType, network.TimeServerStatusType, network.HostDNSConfigType, network.StatusType,
 	} {
 		outputs = append(outputs, controller.Output{Type: typ, Kind: controller.OutputShared})
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/cosi-project/runtime/pkg/state/impl/namespaced"
 
 	"github.com/dactyl-os/dactyl/proto/resource/config"
+	"github.com/dactyl-os/dactyl/proto/resource/network"
 	"github.com/dactyl-os/dactyl/services/kit/kittest"
 
 	"github.com/dactyl-os/dactyl/services/networkd/internal/checkpoint"
@@ -145,6 +146,19 @@ func TestGap(t *testing.T) {
 	r.configured(ctx, t, 1)
 	r.step(ctx, t)
 	has(false, "configured without it")
+}
+
+// TestHostDNS: clients that ask for the node's own resolver are told that there is none.
+func TestHostDNS(t *testing.T) {
+	r, ctx := newRig(t), t.Context()
+
+	r.configured(ctx, t, 0)
+	r.step(ctx, t)
+
+	got, err := r.local.Get(ctx, network.NewHostDNSConfig(network.NamespaceName, "config").Metadata())
+	if err != nil || got.(*network.HostDNSConfig).TypedSpec().Enabled {
+		t.Errorf("%v %v", got, err)
+	}
 }
 
 func BenchmarkHundredMoreAddresses(b *testing.B) {

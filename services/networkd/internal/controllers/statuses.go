@@ -18,6 +18,9 @@ import (
 // DiagnosticsAnnotation is set on NetworkStatus when something is asked for that is not (yet) done: one sentence a line.
 const DiagnosticsAnnotation = "dactyl.dev/diagnostics"
 
+// hostDNSID is the identifier of the one HostDNSConfig.
+const hostDNSID = "config"
+
 // Resume publishes what the last run of the daemon worked by, before the daemon serves: so its readers see no difference
 // between before and after a restart. Nothing is published at the node's first start.
 func (c *Configure) Resume(ctx context.Context) error {
@@ -80,7 +83,14 @@ func (c *Configure) publishStatuses(ctx context.Context, merged spec.Set) error 
 		return err
 	}
 
-	return reconcile.Publish(ctx, c.out, network.NewTimeServerStatus, network.NamespaceName, timeServers)
+	if err := reconcile.Publish(ctx, c.out, network.NewTimeServerStatus, network.NamespaceName, timeServers); err != nil {
+		return err
+	}
+
+	// There is no resolver of the node's own yet, whatever machine.features.hostDNS asks for: clients read here that there is none.
+	hostDNS := map[resource.ID]network.HostDNSConfigSpec{hostDNSID: {Enabled: false}}
+
+	return reconcile.Publish(ctx, c.out, network.NewHostDNSConfig, network.NamespaceName, hostDNS)
 }
 
 func (c *Configure) publishStatus(ctx context.Context, ready network.StatusSpec, problems []string) error {

@@ -76,7 +76,7 @@ func (c *Conn) send(msgs []netlink.Message, ops []plan.Op) (errs []error) {
 		c.late = c.late || !ofKernel(err)
 
 		if err != nil && !alreadySo(op, err) {
-			errs = append(errs, fmt.Errorf("%s: %w", op, plain(err)))
+			errs = append(errs, fmt.Errorf("%s: %w%s", op, plain(err), likely(op, err)))
 		}
 	}
 
@@ -95,6 +95,16 @@ func plain(err error) error {
 	}
 
 	return err
+}
+
+// likely is the reason that the kernel does not tell of itself.
+func likely(op plan.Op, err error) string {
+	add, ok := op.(plan.AddrAdd)
+	if ok && add.Prefix.Addr().Is6() && errors.Is(err, unix.EINVAL) && plain(err).Error() == unix.EINVAL.Error() {
+		return " (a link whose MTU is below 1280 has no IPv6)"
+	}
+
+	return ""
 }
 
 // alreadySo: what should go is gone, with its link or by another's hand.

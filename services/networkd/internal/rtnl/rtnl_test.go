@@ -3,6 +3,7 @@ package rtnl_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -241,6 +242,22 @@ func TestOneFailureDoesNotHoldUpTheRest(t *testing.T) {
 	}
 }
 
+// TestReason: where the kernel gives no reason there is a likely one.
+func TestReason(t *testing.T) {
+	_, conn := namespace(t)
+
+	s, err := conn.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	err = errors.Join(conn.Apply(s, []plan.Op{plan.LinkSet{Name: "eth0", Up: true, MTU: 1000}}),
+		conn.Apply(s, []plan.Op{plan.AddrAdd{Address: address("eth0", "fd00::1/64")}}))
+	if err == nil || !strings.HasSuffix(err.Error(), "invalid argument (a link whose MTU is below 1280 has no IPv6)") {
+		t.Error(err)
+	}
+}
+
 func TestMonitorCoalesces(t *testing.T) {
 	ns, conn := namespace(t)
 
@@ -314,9 +331,16 @@ func TestLatest(t *testing.T) {
 
 	ns.Exec("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
 	<-changes
-	kittest.Await(t, 5*time.Second, "the same snapshot twice", func() bool { return latest(conn.Latest) == latest(conn.Latest) })
 
 	before := latest(conn.Latest)
+
+	kittest.Await(t, 5*time.Second, "the same snapshot twice", func() bool {
+		again := latest(conn.Latest)
+		same := before == again
+		before = again
+
+		return same
+	})
 
 	ns.Exec("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
 	kittest.Await(t, 5*time.Second, "a snapshot after another's change", func() bool {
@@ -365,7 +389,7 @@ func TestLatest(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if latest(conn.Latest) == latest(conn.Latest) {
+	if first, second := latest(conn.Latest), latest(conn.Latest); first == second {
 		t.Error("a snapshot counts as the latest although nobody listens")
 	}
 }

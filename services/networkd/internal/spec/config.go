@@ -36,10 +36,6 @@ func FromConfig(cfg *config.MachineConfig, devices []Device) Set {
 
 type configReader struct{ Set }
 
-func (b *configReader) warn(format string, args ...any) {
-	b.Warnings = append(b.Warnings, fmt.Sprintf(format, args...))
-}
-
 func (b *configReader) names(n *config.NetworkConfig) {
 	name, err := ParseHostname(n.Hostname, "", Configuration)
 	if err != nil {

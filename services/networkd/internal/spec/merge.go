@@ -41,6 +41,7 @@ func Merge(sets ...Set) Set {
 	out.Addresses = mergeAddresses(sets, out.Ignored)
 	out.Routes = mergeRoutes(sets, out.Ignored)
 	out.DHCP = mergeDHCP(sets, out.Ignored)
+	out.leaveOut()
 
 	return out
 }
