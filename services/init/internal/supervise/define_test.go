@@ -119,6 +119,7 @@ func TestDefiningAgainRestartsOnlyWhatMustBe(t *testing.T) {
 func TestForgetting(t *testing.T) {
 	r := newRig(t, manifest.Manifest{Name: "extd", Defines: []string{"ext-*", "a*", "b*"}})
 	r.boot()
+	r.ready("extd")
 	r.define(unit("a"), supervise.Added)
 	r.ready("a")
 	r.said = nil

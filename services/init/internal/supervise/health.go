@@ -63,6 +63,40 @@ func (c *Core) listen(u *unit, now time.Time, answered bool) {
 	c.effect(Signal{Service: u.spec.Name, Run: u.run, Signal: syscall.SIGQUIT})
 }
 
+// awaitReady sets how long a run may take until it serves. Of programs that are not ours nobody knows: they may wait for others.
+func (c *Core) awaitReady(u *unit, now time.Time) {
+	if !u.spec.Serves() || u.ready || u.state == Stopping {
+		return
+	}
+
+	u.lateAt = now.Add(c.policy.Late)
+	if u.spec.Hang > 0 {
+		u.overdueAt = now.Add(u.spec.Hang)
+	}
+}
+
+// late shows a run that does not serve yet, and ends one that has not for as long as it may be silent.
+func (c *Core) late(u *unit, now time.Time) {
+	if !u.live || u.ready || u.state == Stopping {
+		u.lateAt, u.overdueAt = time.Time{}, time.Time{}
+
+		return
+	}
+
+	if !u.lateAt.IsZero() && !now.Before(u.lateAt) {
+		u.lateAt = time.Time{}
+		u.health = Health{Changed: now, Known: true, Message: fmt.Sprintf("not serving %s after its start", c.policy.Late)}
+		c.event(u, now, u.state, u.health.sentence())
+	}
+
+	if !u.overdueAt.IsZero() && !now.Before(u.overdueAt) {
+		u.overdueAt = time.Time{}
+		u.hung, u.killAt = true, now.Add(u.spec.StopTimeout)
+		c.event(u, now, u.state, fmt.Sprintf("Ending PID %d, which does not serve %s after its start; its log shows where it stands", u.pid, u.spec.Hang))
+		c.effect(Signal{Service: u.spec.Name, Run: u.run, Signal: syscall.SIGQUIT})
+	}
+}
+
 // judge says what the last check means in a state: a service that has said that it is not running yet is not healthy by
 // answering.
 func (u *unit) judge(now time.Time, state State) Health {

@@ -112,6 +112,42 @@ func TestAHungDaemonIsRestarted(t *testing.T) {
 		"a Preparing: Handing over sockets, log and limits", "a Starting: Started as PID 102, not serving yet")
 }
 
+// A daemon that hangs before it serves is asked nothing: its start has a limit of its own.
+func TestADaemonThatHangsBeforeItServesIsRestarted(t *testing.T) {
+	r := newRig(t, manifest.Manifest{Name: "a", Hang: time.Minute}, manifest.Manifest{Name: "patient"},
+		manifest.Manifest{Name: "program", Hang: time.Minute, NoSocket: true})
+	r.boot()
+	r.said = nil
+	r.pass(14 * time.Second)
+	r.expect()
+	r.pass(time.Second)
+	r.expect("a Starting: Health check failed: not serving 15s after its start", "patient Starting: Health check failed: not serving 15s after its start")
+	r.pass(44 * time.Second)
+	r.expect()
+	r.pass(time.Second)
+	r.expect("a Starting: Ending PID 101, which does not serve 1m0s after its start; its log shows where it stands", "> a quit group=false")
+	r.ready("a") // too late
+	r.expect()
+	r.exit("a", "signal: quit")
+	r.expect("a Failed: PID 101 did not serve within 1m0s and was ended (signal: quit), restarting at once",
+		"a Preparing: Handing over sockets, log and limits", "a Starting: Started as PID 102, not serving yet")
+
+	// One that does serve, late, is well.
+	r.pass(20 * time.Second)
+	r.said = nil
+	r.ready("a")
+	r.expect("a Running: Serving as PID 102 after 20s, version v1 abc")
+	r.check("a", well, 1)
+	r.expect("a Running: Health check successful")
+
+	r.ready("patient")
+	r.pass(time.Hour)
+
+	if _, waits := r.Deadline(); waits {
+		t.Error("something waits for time")
+	}
+}
+
 func TestWhoAnswersIsNeverHung(t *testing.T) {
 	r := newRig(t, manifest.Manifest{Name: "sick", Hang: time.Minute}, manifest.Manifest{Name: "patient"})
 	r.boot()

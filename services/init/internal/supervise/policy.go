@@ -18,6 +18,8 @@ type Policy struct {
 	KillWindow time.Duration
 	// CheckWithin is how long one health check without an answer counts at most.
 	CheckWithin time.Duration
+	// Late is how long a daemon may take from its start until it serves before that is shown.
+	Late time.Duration
 	// Limit crashes within Window park a service.
 	Limit  int
 	Window time.Duration
@@ -29,7 +31,7 @@ type Policy struct {
 func DefaultPolicy() Policy {
 	return Policy{
 		First: 250 * time.Millisecond, Factor: 4, Longest: 10 * time.Second,
-		Stable: 10 * time.Second, Kills: 20, KillWindow: time.Minute, CheckWithin: 10 * time.Second,
+		Stable: 10 * time.Second, Kills: 20, KillWindow: time.Minute, CheckWithin: 10 * time.Second, Late: 15 * time.Second,
 		Limit: 5, Window: 30 * time.Second, History: 32,
 	}
 }

@@ -110,6 +110,8 @@ func (c *Core) Tick(now time.Time) {
 			c.event(u, now, Stopping, fmt.Sprintf("Killing PID %d: it did not end within %s", u.pid, u.spec.StopTimeout))
 			c.effect(Signal{Service: name, Run: u.run, Signal: syscall.SIGKILL, Group: true})
 		}
+
+		c.late(u, now)
 	}
 
 	c.evaluate(now)
@@ -120,7 +122,7 @@ func (c *Core) Deadline() (time.Time, bool) {
 	var next time.Time
 
 	for _, u := range c.units {
-		for _, at := range []time.Time{u.retryAt, u.killAt} {
+		for _, at := range []time.Time{u.retryAt, u.killAt, u.lateAt, u.overdueAt} {
 			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 				next = at
 			}

@@ -45,12 +45,18 @@ type unit struct {
 	asked   time.Time
 	silence time.Duration
 	hung    bool
+	// lateAt is when a run that does not serve yet is shown for it, overdueAt when it is ended for it.
+	lateAt, overdueAt time.Time
 }
 
 // ended begins the sentence about a process that ended, or never was.
 func (u *unit) ended() string {
 	if u.pid == 0 {
 		return "Not started"
+	}
+
+	if u.hung && !u.ready {
+		return fmt.Sprintf("PID %d did not serve within %s and was ended", u.pid, u.spec.Hang)
 	}
 
 	if u.hung {
@@ -70,6 +76,7 @@ func (c *Core) Launched(now time.Time, service string, run, pid int) {
 	}
 
 	u.pid, u.started = pid, now
+	c.awaitReady(u, now)
 
 	if u.state == Preparing {
 		c.event(u, now, Starting, fmt.Sprintf("Started as PID %d, not serving yet", pid))
@@ -87,11 +94,13 @@ func (c *Core) LaunchFailed(now time.Time, service string, run int, reason error
 // Ready tells that a run serves, and which version it says it is.
 func (c *Core) Ready(now time.Time, service string, run int, version string) {
 	u := c.current(service, run)
-	if u == nil || u.ready || u.state == Stopping {
+	if u == nil || u.ready || u.state == Stopping || u.hung {
 		return
 	}
 
+	u.health = Health{Changed: now} // what its late start made of it
 	u.ready, u.served, u.version, u.asked = true, now, version, now
+	u.lateAt, u.overdueAt = time.Time{}, time.Time{}
 	sentence := fmt.Sprintf("Serving as PID %d after %s", u.pid, round(now.Sub(u.started)))
 
 	if version != "" {
@@ -111,7 +120,9 @@ func (c *Core) Exited(now time.Time, service string, run int, exit Exit) {
 
 	stopped := u.state == Stopping && !u.hung
 	free, settled := c.policy.free(u, now, exit), c.policy.settled(u, now)
+	how := u.ended()
 	u.live, u.ready, u.killAt = false, false, time.Time{}
+	u.lateAt, u.overdueAt = time.Time{}, time.Time{}
 	u.health, u.last = Health{Changed: now}, nil
 
 	switch {
@@ -122,9 +133,9 @@ func (c *Core) Exited(now time.Time, service string, run int, exit Exit) {
 		u.wanted = false
 		c.event(u, now, outcome(exit), fmt.Sprintf("PID %d ended (%s)%s", u.pid, exit.Status, quote(exit)))
 	case free:
-		c.event(u, now, Failed, fmt.Sprintf("%s (%s), restarting at once", u.ended(), exit.Status))
+		c.event(u, now, Failed, fmt.Sprintf("%s (%s), restarting at once", how, exit.Status))
 	default:
-		c.crash(u, now, exit, settled)
+		c.crash(u, now, exit, how, settled)
 	}
 
 	u.hung, u.silence = false, 0
@@ -147,7 +158,7 @@ func outcome(exit Exit) State {
 }
 
 // crash restarts a service that has ended by itself, later each time, and gives it up when it loops.
-func (c *Core) crash(u *unit, now time.Time, exit Exit, settled bool) {
+func (c *Core) crash(u *unit, now time.Time, exit Exit, how string, settled bool) {
 	if settled {
 		u.crashes, u.crashed = 0, nil
 	}
@@ -172,7 +183,7 @@ func (c *Core) crash(u *unit, now time.Time, exit Exit, settled bool) {
 		next = fmt.Sprintf("restarting in %s", u.delay)
 	}
 
-	c.event(u, now, Failed, fmt.Sprintf("%s (%s), %s", u.ended(), exit.Status, next))
+	c.event(u, now, Failed, fmt.Sprintf("%s (%s), %s", how, exit.Status, next))
 }
 
 // quote sets the end of the log behind a sentence.
