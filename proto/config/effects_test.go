@@ -18,7 +18,7 @@ import (
 var indifferent = []string{
 	"version", "persist", "machine.features.rbac", "machine.features.stableHostname", "machine.features.apidCheckExtKeyUsage",
 	"machine.features.diskQuotaSupport", "machine.install.image", "machine.install.bootloader", "cluster.apiServer.disablePodSecurityPolicy",
-	"machine.features.hostDNS", "EventSinkConfig", "KmsgLogConfig", "TrustedRootsConfig",
+	"machine.features.hostDNS",
 }
 
 // TestEveryFieldHasAnEffectOrIsTold: each kind of document and each field of the larger sections is read by a daemon, or stands in

@@ -11913,7 +11913,7 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\tImagePull\x12,\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x10.common.MetadataR\bmetadata\"C\n" +
 	"\x11ImagePullResponse\x12.\n" +
-	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xd7,\n" +
+	"\bmessages\x18\x01 \x03(\v2\x12.machine.ImagePullR\bmessages2\xe0,\n" +
 	"\x0eMachineService\x12\x81\x01\n" +
 	"\x12ApplyConfiguration\x12\".machine.ApplyConfigurationRequest\x1a#.machine.ApplyConfigurationResponse\"\"\x8a\xb5\x18\aconfigd\x92\xb5\x18\bos:admin\x98\xb5\x18\x01\xa8\xb5\x18\x80\x80\x80\x02\x12Y\n" +
 	"\tBootstrap\x12\x19.machine.BootstrapRequest\x1a\x1a.machine.BootstrapResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12z\n" +
@@ -11922,8 +11922,8 @@ const file_machine_machine_proto_rawDesc = "" +
 	"\x04Copy\x12\x14.machine.CopyRequest\x1a\f.common.Data\"\x18\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x90\x02\x010\x01\x12q\n" +
 	"\aCPUInfo\x12\x16.google.protobuf.Empty\x1a\x18.machine.CPUInfoResponse\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12u\n" +
 	"\tDiskStats\x12\x16.google.protobuf.Empty\x1a\x1a.machine.DiskStatsResponse\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12d\n" +
-	"\x05Dmesg\x12\x15.machine.DmesgRequest\x1a\f.common.Data\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x010\x01\x12g\n" +
-	"\x06Events\x12\x16.machine.EventsRequest\x1a\x0e.machine.Event\"3\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x010\x01\x12\x87\x01\n" +
+	"\x05Dmesg\x12\x15.machine.DmesgRequest\x1a\f.common.Data\"4\x8a\xb5\x18\x05hostd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x010\x01\x12p\n" +
+	"\x06Events\x12\x16.machine.EventsRequest\x1a\x0e.machine.Event\"<\x8a\xb5\x18\x04init\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\xa2\xb5\x18\x05hostd\x90\x02\x010\x01\x12\x87\x01\n" +
 	"\x0eEtcdMemberList\x12\x1e.machine.EtcdMemberListRequest\x1a\x1f.machine.EtcdMemberListResponse\"4\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x92\xb5\x18\vos:operator\x92\xb5\x18\tos:reader\x90\x02\x01\x12z\n" +
 	"\x14EtcdRemoveMemberByID\x12$.machine.EtcdRemoveMemberByIDRequest\x1a%.machine.EtcdRemoveMemberByIDResponse\"\x15\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\x12w\n" +
 	"\x10EtcdLeaveCluster\x12 .machine.EtcdLeaveClusterRequest\x1a!.machine.EtcdLeaveClusterResponse\"\x1e\x8a\xb5\x18\x05etcdd\x92\xb5\x18\bos:admin\xa2\xb5\x18\x05diskd\x12}\n" +

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/dactyl-os/dactyl/proto/machine"
 	"github.com/dactyl-os/dactyl/services/kit/cmdline"
@@ -45,6 +48,11 @@ func New(env *daemon.Env) error {
 
 	return errors.Join(
 		env.Controller(security),
+		env.Controller(&controllers.Roots{Dir: env.Path("etc")}),
+		env.Controller(&controllers.Sinks{
+			KernelLog: parameters.Last(cmdline.LoggingKernel), EventSink: parameters.Last(cmdline.EventsSink), Kmsg: env.Path("dev", "kmsg"),
+			RunDir: filepath.Dir(env.RunFile("sent")), Init: func() (*grpc.ClientConn, error) { return env.Dial("init") }, Log: env.Log,
+		}),
 		env.Controller(&controllers.Params{
 			Kernel: sysctl.Kernel{Root: env.Root}, Scope: scope(env, parameters), Panic: parameters.Has(cmdline.Panic), Log: env.Log,
 		}),

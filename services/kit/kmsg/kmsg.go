@@ -22,8 +22,10 @@ type Record struct {
 	// Priority is 0 (emergency) to 7 (debug), Facility 0 for the kernel itself, both as in syslog(3).
 	Priority, Facility int
 	// At is when, by the clock that begins with the boot and stops while the machine sleeps.
-	At      time.Duration
-	Message string
+	At time.Duration
+	// Sequence numbers the records of a boot.
+	Sequence uint64
+	Message  string
 }
 
 // Parse takes a record apart; false for what is none.
@@ -36,9 +38,10 @@ func Parse(text string) (Record, bool) {
 	}
 
 	priority, err := strconv.ParseUint(fields[0], 10, 16)
+	sequence, err3 := strconv.ParseUint(fields[1], 10, 64)
 	micros, err2 := strconv.ParseInt(fields[2], 10, 64)
 
-	if err != nil || err2 != nil || micros < 0 {
+	if err != nil || err2 != nil || err3 != nil || micros < 0 {
 		return Record{}, false
 	}
 
@@ -46,7 +49,7 @@ func Parse(text string) (Record, bool) {
 	message, _, _ = strings.Cut(message, "\n")
 
 	return Record{
-		Priority: int(priority & 7), Facility: int(priority >> 3), At: time.Duration(micros) * time.Microsecond, Message: message,
+		Priority: int(priority & 7), Facility: int(priority >> 3), At: time.Duration(micros) * time.Microsecond, Message: message, Sequence: sequence,
 	}, true
 }
 

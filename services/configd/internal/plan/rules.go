@@ -75,7 +75,7 @@ func rules() []rule {
 		to("NetworkDefaultActionConfig", "networkd"),
 		to("NetworkRuleConfig", "networkd"),
 		to("KubeSpanEndpointsConfig", "networkd"),
-		to("EventSinkConfig", "init"),
+		to("EventSinkConfig", "hostd"),
 		to("KmsgLogConfig", "hostd"),
 		to("WatchdogTimerConfig", "watchdogd"),
 		to("TrustedRootsConfig", "hostd"),

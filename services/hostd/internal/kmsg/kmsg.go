@@ -20,7 +20,7 @@ var facilities = [...]string{
 
 // Read sends one line for each record of the log at path.
 func Read(ctx context.Context, path string, o kmsg.Options, send func(string) error) error {
-	boot, err := bootTime()
+	boot, err := BootTime()
 	if err != nil {
 		return err
 	}
@@ -35,17 +35,13 @@ func Format(record string, boot time.Time) string {
 		return record
 	}
 
-	facility := "unknown"
-	if r.Facility < len(facilities) {
-		facility = facilities[r.Facility]
-	}
-
 	at := boot.Add(r.At).UTC()
 
-	return fmt.Sprintf("%s: %7s: [%s]: %s\n", facility, priorities[r.Priority], at.Format(time.RFC3339Nano), r.Message)
+	return fmt.Sprintf("%s: %7s: [%s]: %s\n", Facility(r.Facility), Priority(r.Priority), at.Format(time.RFC3339Nano), r.Message)
 }
 
-func bootTime() (time.Time, error) {
+// BootTime is the beginning of the kernel log's clock.
+func BootTime() (time.Time, error) {
 	var since unix.Timespec
 	// The log's clock stops while the machine sleeps.
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &since); err != nil {
@@ -54,3 +50,15 @@ func bootTime() (time.Time, error) {
 
 	return time.Now().Add(-time.Duration(since.Nano())), nil
 }
+
+// Facility is the name of a facility's number, as in syslog(3).
+func Facility(number int) string {
+	if number >= 0 && number < len(facilities) {
+		return facilities[number]
+	}
+
+	return "unknown"
+}
+
+// Priority is the name of a priority, 0 to 7.
+func Priority(number int) string { return priorities[number&7] }
