@@ -1,6 +1,7 @@
 package supervise_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,14 @@ func TestMessagesHaveNoLineBreaks(t *testing.T) {
 	}
 
 	r.expect("a Failed: A: refused | B: refused", "a Failed: Health check failed: A: refused | B: refused", "a Failed: Health check failed: one | two")
+
+	r.exit("a", "exit status 2", "panic: boom", "\tmain.go:7\tf()")
+
+	for _, e := range r.Status()[0].Events {
+		if strings.ContainsAny(e.Message, "\n\r\t") {
+			t.Errorf("an event has more than a line: %q", e.Message)
+		}
+	}
 }
 
 func TestAHungDaemonIsRestarted(t *testing.T) {
