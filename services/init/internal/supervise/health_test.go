@@ -91,7 +91,7 @@ func TestMessagesHaveNoLineBreaks(t *testing.T) {
 
 	r.expect("a Failed: A: refused | B: refused", "a Failed: Health check failed: A: refused | B: refused", "a Failed: Health check failed: one | two")
 
-	r.exit("a", "exit status 2", "panic: boom", "\tmain.go:7\tf()")
+	r.exit("a", "exit status 2\n\tof a program")
 
 	for _, e := range r.Status()[0].Events {
 		if strings.ContainsAny(e.Message, "\n\r\t") {
