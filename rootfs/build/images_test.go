@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -169,5 +170,21 @@ func TestPauseEndsWhenAsked(t *testing.T) {
 	cmd := exec.Command("timeout", "--preserve-status", "1", file)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("pause ended with %v: %s", err, out)
+	}
+}
+
+// TestEstimate: the table's seconds hold until enough was compiled to know how fast this machine is.
+func TestEstimate(t *testing.T) {
+	for _, c := range []struct {
+		spent int
+		took  time.Duration
+		want  time.Duration
+	}{
+		{0, 0, 15 * time.Minute}, {2, time.Minute, 15 * time.Minute}, {480, 19 * time.Minute, 2137 * time.Second}, {60, 6 * time.Second, 90 * time.Second},
+	} {
+		w := progress{left: 900, spent: c.spent, took: c.took}
+		if got := w.estimate(); got != c.want {
+			t.Errorf("after %d of the table's seconds, which took %s: %s to go, want %s", c.spent, c.took, got, c.want)
+		}
 	}
 }
