@@ -54,7 +54,7 @@ func containers(ctx context.Context, builders []*builder, only []string) error {
 
 // container puts one image into the layout.
 func container(ctx context.Context, layout oci.Layout, c spec.Container, builders []*builder, work *progress) error {
-	tag, err := builders[0].tagOf(ctx, c)
+	tag, err := builders[0].tagOf(c)
 	if err != nil {
 		return err
 	}
@@ -99,12 +99,12 @@ func container(ctx context.Context, layout oci.Layout, c spec.Container, builder
 }
 
 // tagOf gives the tag of an image.
-func (b *builder) tagOf(ctx context.Context, c spec.Container) (string, error) {
+func (b *builder) tagOf(c spec.Container) (string, error) {
 	if !strings.Contains(c.Tag, "{version}") {
 		return c.Tag, nil
 	}
 
-	version, err := programs.Version(ctx, b.module(c.Programs[0]), c.Programs[0].Package)
+	version, err := programs.Version(b.module(c.Programs[0]), c.Programs[0].Package)
 
 	return strings.ReplaceAll(c.Tag, "{version}", version), err
 }

@@ -266,7 +266,7 @@ func (b *builder) upstreamProgram(ctx context.Context, p spec.Program) (programs
 	program := programs.Program{Package: p.Package, Dir: b.module(p), Tags: p.Tags, LDFlags: p.LDFlags, CGO: p.CGO}
 
 	if strings.Contains(p.LDFlags, "{version}") {
-		version, err := programs.Version(ctx, program.Dir, p.Package)
+		version, err := programs.Version(program.Dir, p.Package)
 		if err != nil {
 			return program, err
 		}
