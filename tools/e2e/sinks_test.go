@@ -72,8 +72,12 @@ func TestReceiversAndRoots(t *testing.T) {
 	ctl(t, "-n", worker, "service", "timed", "restart")
 	hear(t, told, "talos/runtime/machine.ServiceStateEvent")
 
-	if out := ctl(t, "-n", worker, "get", "etcfilestatus"); !strings.Contains(out, "ssl/certs/ca-certificates.crt") {
-		t.Errorf("the bundle is no resource:\n%s", out)
+	for typ, want := range map[string]string{
+		"kmsglogconfigs": log.Addr().String(), "eventsinkconfigs": sink.Addr().String(), "etcfilestatus": "ssl/certs/ca-certificates.crt",
+	} {
+		if out := ctl(t, "-n", worker, "get", typ, "-o", "yaml"); !strings.Contains(out, want) {
+			t.Errorf("%s lack %s:\n%s", typ, want, out)
+		}
 	}
 
 	if err := apply(t, worker, before, machine.ApplyConfigurationRequest_NO_REBOOT, 0); err != nil {
@@ -82,8 +86,10 @@ func TestReceiversAndRoots(t *testing.T) {
 
 	trusts(t, url, false)
 	kittest.AwaitNoError(t, time.Minute, func() error {
-		if out := ctl(t, "-n", worker, "get", "etcfilespecs"); strings.Contains(out, "ca-certificates") {
-			return fmt.Errorf("the bundle is still wanted:\n%s", out)
+		for _, typ := range []string{"kmsglogconfigs", "eventsinkconfigs", "etcfilespecs"} {
+			if out := ctl(t, "-n", worker, "get", typ, "-o", "yaml"); strings.Contains(out, host) || strings.Contains(out, "ca-certificates") {
+				return fmt.Errorf("%s are still there:\n%s", typ, out)
+			}
 		}
 
 		return nil

@@ -144,7 +144,7 @@ func (s *DiagnosticSpec) UnmarshalProto(data []byte) error {
 // EventSinkConfigType is the type of EventSinkConfig.
 const EventSinkConfigType = resource.Type("EventSinkConfigs.runtime.talos.dev")
 
-// EventSinkConfig is the resource EventSinkConfigs.runtime.talos.dev, owned by init.
+// EventSinkConfig is the resource EventSinkConfigs.runtime.talos.dev, owned by hostd.
 type EventSinkConfig = typed.Resource[EventSinkConfigSpec, EventSinkConfigExtension]
 
 // NewEventSinkConfig makes an empty EventSinkConfig; its usual namespace is "runtime".
@@ -663,7 +663,7 @@ func (s *KernelParamStatusSpec) UnmarshalProto(data []byte) error {
 // KmsgLogConfigType is the type of KmsgLogConfig.
 const KmsgLogConfigType = resource.Type("KmsgLogConfigs.runtime.talos.dev")
 
-// KmsgLogConfig is the resource KmsgLogConfigs.runtime.talos.dev, owned by init.
+// KmsgLogConfig is the resource KmsgLogConfigs.runtime.talos.dev, owned by hostd.
 type KmsgLogConfig = typed.Resource[KmsgLogConfigSpec, KmsgLogConfigExtension]
 
 // NewKmsgLogConfig makes an empty KmsgLogConfig; its usual namespace is "runtime".

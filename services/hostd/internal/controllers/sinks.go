@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/url"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/dactyl-os/dactyl/proto/config"
+	"github.com/dactyl-os/dactyl/proto/resource/runtime"
 	"github.com/dactyl-os/dactyl/services/hostd/internal/delivery"
 	"github.com/dactyl-os/dactyl/services/kit/reconcile"
 )
@@ -28,7 +30,7 @@ type Sinks struct {
 	running map[string]context.CancelFunc
 }
 
-// Name of the controller.
+// Name is the owner of its resources.
 func (*Sinks) Name() string { return "hostd.Sinks" }
 
 // Inputs of the controller.
@@ -37,7 +39,11 @@ func (*Sinks) Inputs() []controller.Input {
 }
 
 // Outputs of the controller.
-func (*Sinks) Outputs() []controller.Output { return nil }
+func (*Sinks) Outputs() []controller.Output {
+	return []controller.Output{
+		{Type: runtime.KmsgLogConfigType, Kind: controller.OutputExclusive}, {Type: runtime.EventSinkConfigType, Kind: controller.OutputExclusive},
+	}
+}
 
 // Run until ctx ends.
 func (c *Sinks) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) error {
@@ -52,7 +58,20 @@ func (c *Sinks) Run(ctx context.Context, r controller.Runtime, _ *zap.Logger) er
 		logs, endpoint := c.wanted(parsed)
 		c.deliver(ctx, logs, endpoint)
 
-		return nil
+		kernel, events := map[string]runtime.KmsgLogConfigSpec{}, map[string]runtime.EventSinkConfigSpec{}
+		if len(logs) > 0 {
+			kernel[runtime.KmsgLogConfigID] = runtime.KmsgLogConfigSpec{Destinations: logs}
+		}
+
+		if endpoint != "" {
+			events[runtime.EventSinkConfigID] = runtime.EventSinkConfigSpec{Endpoint: endpoint}
+		}
+
+		p := reconcile.Publisher{Writer: r, Owner: c.Name()}
+
+		return errors.Join(
+			reconcile.Publish(ctx, p, runtime.NewKmsgLogConfig, runtime.NamespaceName, kernel),
+			reconcile.Publish(ctx, p, runtime.NewEventSinkConfig, runtime.NamespaceName, events))
 	})
 }
 
