@@ -42,7 +42,7 @@ func TestContainerdIsAUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	m.fake("extd", "define", "defines: [containerd]\n")
+	m.fake("extd", "define", "defines: [containerd]\ngrants: {all: what containers may have}\n")
 	m.boot()
 	m.await("extd", "Running")
 

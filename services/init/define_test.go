@@ -245,7 +245,7 @@ func (m *machineUnderTest) crashLoop() {
 	}
 
 	m.awaitMessage("ext-web", "Parked after 5 crashes")
-	m.awaitMessage("ext-web", "\n\tno clay left")
+	m.awaitMessage("ext-web", "its last log lines: no clay left")
 	m.kill("extd")
 	m.has("crash", false)
 

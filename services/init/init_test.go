@@ -357,7 +357,7 @@ func TestCrashLoopIsParkedAndTheRestServes(t *testing.T) {
 	})
 
 	said := messages(m.service("bad"))
-	for _, want := range []string{"restarting at once", "restarting in 250ms", "restarting in 4s", "\n\tabout to go\n\tpanic: out of clay"} {
+	for _, want := range []string{"restarting at once", "restarting in 250ms", "restarting in 4s", "its last log lines: panic: out of clay"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("events lack %q:\n%s", want, said)
 		}

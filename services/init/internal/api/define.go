@@ -116,7 +116,7 @@ func definitionError(err error) error {
 	circle := (*manifest.CircleError)(nil)
 
 	switch {
-	case errors.Is(err, supervise.ErrForbidden):
+	case errors.Is(err, supervise.ErrForbidden), errors.Is(err, supervise.ErrBeyond):
 		return status.Error(codes.PermissionDenied, err.Error())
 	case errors.Is(err, supervise.ErrTaken):
 		return status.Error(codes.AlreadyExists, err.Error())

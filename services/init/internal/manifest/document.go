@@ -25,6 +25,7 @@ type Document struct {
 	Needs        []string          `yaml:"needs"`
 	Conditions   []string          `yaml:"conditions"`
 	Capabilities Capabilities      `yaml:"capabilities"`
+	Grants       Capabilities      `yaml:"grants"`
 	Aliases      []string          `yaml:"aliases"`
 	Listen       []string          `yaml:"listen"`
 	Defines      []string          `yaml:"defines"`
@@ -87,6 +88,12 @@ func (d Document) values(m *Manifest, wrong Wrong) error {
 
 	if m.Capabilities, err = normalCapabilities(d.Capabilities); err != nil {
 		errs = errors.Join(errs, wrong("capabilities", "%v", err))
+	}
+
+	if d.Grants != nil {
+		if m.Grants, err = normalCapabilities(d.Grants); err != nil {
+			errs = errors.Join(errs, wrong("grants", "%v", err))
+		}
 	}
 
 	if d.Machine.Capabilities != nil {
@@ -194,6 +201,10 @@ func limits(m Manifest, wrong Wrong) error {
 
 	if m.NoSocket && len(m.Listen)+len(m.Keep)+len(m.Defines) > 0 {
 		errs = append(errs, wrong("socket", "who has no socket of ours is given no listener, keeps no descriptor and defines no unit"))
+	}
+
+	if len(m.Grants) > 0 && len(m.Defines) == 0 {
+		errs = append(errs, wrong("grants", "they are for units that the daemon defines, and defines: names none"))
 	}
 
 	if m.Delegate && m.Memory > 0 {

@@ -56,6 +56,8 @@ type Manifest struct {
 	Conditions []Condition
 	// Defines are the names, or beginnings of names with a star, of units that the daemon may define.
 	Defines []string
+	// Grants are the capabilities that those units may have.
+	Grants []string
 	// Keep are the names, in the same terms, of descriptors that it may leave with init.
 	Keep []string
 	// Ready and Health ask programs that do not speak our protocol; the zero Probe asks nothing.

@@ -33,6 +33,7 @@ env: {A: b}
 stop: 2s
 hang: never
 defines: [kubelet, ext-*]
+grants: {CAP_NET_ADMIN: their networks}
 keep: [watchdog]
 `))
 	if err != nil {
@@ -44,7 +45,7 @@ keep: [watchdog]
 		Capabilities: []string{"chown", "net_admin"}, Memory: 64 << 20, Restart: manifest.RestartOnce, Aliases: []string{"apid"},
 		Listen: []string{"tcp-50000"}, Env: map[string]string{"A": "b"}, StopTimeout: 2 * time.Second,
 		Conditions: []manifest.Condition{manifest.Configuration, "service:etcd", "path:/run/x"}, Kill: manifest.KillCgroup,
-		Defines: []string{"kubelet", "ext-*"}, Keep: []string{"watchdog"},
+		Defines: []string{"kubelet", "ext-*"}, Grants: []string{"net_admin"}, Keep: []string{"watchdog"},
 		Owns: []string{"/var/lib/x"}, Adopts: []string{"/var/lib/y"}, Reads: []string{"/usr"}, Writes: []string{"/etc"},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -123,6 +124,8 @@ func TestParseRefuses(t *testing.T) {
 		"bad cap":       {head + "capabilities: {FLY: away}\n", `x.yaml:3: capabilities: "FLY" is no Linux capability`},
 		"no reason":     {head + "capabilities:\n  net_admin:\n", "line 4: say why the daemon needs the capability net_admin: {net_admin: reason}"},
 		"no reasons":    {head + "capabilities: [chown]\n", "line 3: capabilities are written with their reasons"},
+		"bad grant":     {head + "defines: [a]\ngrants: {FLY: away}\n", `x.yaml:4: grants: "FLY" is no Linux capability`},
+		"idle grant":    {head + "grants: {chown: files}\n", "x.yaml:3: grants: they are for units that the daemon defines"},
 		"on machines":   {head + "machine: {capabilities: {sys_module: \" \"}}\n", "line 3: say why the daemon needs the capability sys_module"},
 		"owns all":      {head + "owns: [/]\n", "x.yaml:3: owns: a daemon cannot own the root"},
 		"not absolute":  {head + "reads: [etc]\n", `x.yaml:3: reads: "etc" is not an absolute path`},

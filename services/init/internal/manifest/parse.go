@@ -13,7 +13,7 @@ import (
 func keys() []string {
 	return []string{
 		"name", "command", "needs", "user", "capabilities", "memory", "restart", "aliases", "listen", "conditions", "env", "stop",
-		"socket", "ready", "health", "hang", "kill", "delegate", "no_new_privs", "defines", "keep", "root", "owns", "adopts", "reads", "writes",
+		"socket", "ready", "health", "hang", "kill", "delegate", "no_new_privs", "defines", "grants", "keep", "root", "owns", "adopts", "reads", "writes",
 		"where", "machine",
 	}
 }

@@ -17,6 +17,7 @@ const MaxDefined = 256
 // Errors of definitions that callers branch on.
 var (
 	ErrForbidden = errors.New("its manifest does not let it define that (defines:)")
+	ErrBeyond    = errors.New("that is more than its manifest lets its units have")
 	ErrTaken     = errors.New("the name is taken")
 	ErrFull      = fmt.Errorf("%d units are defined already", MaxDefined)
 )
@@ -67,6 +68,10 @@ func (c *Core) mayDefine(owner string, spec manifest.Manifest) error {
 		}
 	}
 
+	if err := c.mayGive(definer.spec, spec); err != nil {
+		return err
+	}
+
 	defined := 0
 
 	for name, u := range c.units {
@@ -86,6 +91,32 @@ func (c *Core) mayDefine(owner string, spec manifest.Manifest) error {
 	for _, name := range spec.Names() {
 		if other, taken := c.alias[name]; taken && other != spec.Name {
 			return fmt.Errorf("%w: %s has %q", ErrTaken, other, name)
+		}
+	}
+
+	return nil
+}
+
+// mayGive refuses rights that the daemon that defines a unit has no say over: capabilities beyond those it may grant, root unless
+// it is root itself, and the user of another daemon, whose files that would open.
+func (c *Core) mayGive(definer, spec manifest.Manifest) error {
+	for _, name := range spec.Capabilities {
+		if !slices.Contains(definer.Grants, name) && !slices.Contains(definer.Grants, manifest.AllCapabilities) {
+			return fmt.Errorf("%w: %s may not grant the capability %s (grants:)", ErrBeyond, definer.Name, name)
+		}
+	}
+
+	if spec.User == definer.User {
+		return nil
+	}
+
+	if definer.User != 0 {
+		return fmt.Errorf("%w: %s runs as user %d, and so do its units", ErrBeyond, definer.Name, definer.User)
+	}
+
+	for _, u := range c.units {
+		if u.owner == "" && u.spec.User == spec.User {
+			return fmt.Errorf("%w: user %d is %s's", ErrBeyond, spec.User, u.spec.Name)
 		}
 	}
 

@@ -23,8 +23,13 @@ func unit(name string, change ...func(*manifest.Manifest)) manifest.Manifest {
 
 func (r *rig) define(spec manifest.Manifest, want supervise.Outcome) {
 	r.t.Helper()
+	r.defineAs("extd", spec, want)
+}
 
-	got, err := r.Define(r.now, "extd", spec)
+func (r *rig) defineAs(owner string, spec manifest.Manifest, want supervise.Outcome) {
+	r.t.Helper()
+
+	got, err := r.Define(r.now, owner, spec)
 	if err != nil || got != want {
 		r.t.Fatalf("define %s: %q, %v, want %q", spec.Name, got, err, want)
 	}
@@ -206,4 +211,35 @@ func TestWhoMayDefineWhat(t *testing.T) {
 	}
 
 	r.define(unit("a"), supervise.Unchanged)
+}
+
+// TestWhatUnitsMayHave: a unit gets no more rights than the manifest of the daemon that defines it has for its units.
+func TestWhatUnitsMayHave(t *testing.T) {
+	r := newRig(t,
+		manifest.Manifest{Name: "podd", Defines: []string{"a"}, Grants: []string{manifest.AllCapabilities}},
+		manifest.Manifest{Name: "extd", Defines: []string{"b"}, Grants: []string{"net_admin"}, User: 57},
+		manifest.Manifest{Name: "trustd", User: 52})
+	r.boot()
+
+	with := func(user uint32, capabilities ...string) func(*manifest.Manifest) {
+		return func(m *manifest.Manifest) { m.User, m.Capabilities = user, capabilities }
+	}
+
+	for name, tc := range map[string]struct {
+		owner, why string
+		spec       manifest.Manifest
+	}{
+		"a capability":         {"extd", "extd may not grant the capability sys_admin (grants:)", unit("b", with(57, "net_admin", "sys_admin"))},
+		"all capabilities":     {"extd", "extd may not grant the capability all (grants:)", unit("b", with(57, manifest.AllCapabilities))},
+		"root":                 {"extd", "extd runs as user 57, and so do its units", unit("b", with(0))},
+		"another one's user":   {"podd", "user 52 is trustd's", unit("a", with(52))},
+		"its neighbour's user": {"extd", "extd runs as user 57, and so do its units", unit("b", with(52))},
+	} {
+		if _, err := r.Define(r.now, tc.owner, tc.spec); !errors.Is(err, supervise.ErrBeyond) || !strings.Contains(err.Error(), tc.why) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+
+	r.defineAs("podd", unit("a", with(1000, "sys_admin", "chown")), supervise.Added)
+	r.defineAs("extd", unit("b", with(57, "net_admin")), supervise.Added)
 }
