@@ -108,7 +108,12 @@ func (l Layout) measure(image *Image) error {
 			return err
 		}
 
-		image.Platforms = append(image.Platforms, config.Platform().String())
+		platform := "unknown"
+		if known := config.Platform(); known != nil {
+			platform = known.String()
+		}
+
+		image.Platforms = append(image.Platforms, platform)
 
 		for _, layer := range manifest.Layers {
 			image.Size += layer.Size
