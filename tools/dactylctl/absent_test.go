@@ -19,7 +19,7 @@ var (
 		"logs": "etcd", "memory": "", "meta delete": "0x0a", "meta write": "0x0a x", "mounts": "", "netstat": "", "patch": "mc -p {}", "pcap": "", "processes": "", "read": "/etc/hosts",
 		"reboot": "", "reset": "", "rotate-ca": "", "service": "", "shutdown": "", "stats": "", "support": "", "time": "", "usage": "/etc", "version": "",
 	}
-	local = []string{"cluster", "completion", "config", "gen", "help", "machineconfig", "validate"}
+	local = []string{"cluster", "completion", "config", "gen", "help", "image", "machineconfig", "validate"}
 )
 
 // TestAbsentNodes: whatever is asked of a node that cannot be asked, the error names that node and what to do next, nobody else is

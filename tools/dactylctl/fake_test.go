@@ -154,7 +154,7 @@ func testServices(now time.Time) []*machine.ServiceInfo {
 			{State: "Preparing", Msg: "Running pre state", Ts: at(17 * time.Second)},
 		}}},
 		{Id: "networkd", State: "Failed", Health: &machine.ServiceHealth{LastMessage: "exit code 1"}, Events: &machine.ServiceEvents{Events: []*machine.ServiceEvent{
-			{State: "Failed", Msg: "Parked after 5 crashes; last lines:\npanic: no link\ngoroutine 1", Ts: at(time.Minute)},
+			{State: "Failed", Msg: "Parked after 5 crashes; its last log lines: panic: no link goroutine 1", Ts: at(time.Minute)},
 		}}},
 	}
 }
