@@ -76,9 +76,7 @@ func TestContainerdIsAUnit(t *testing.T) {
 	m.await("containerd", "Running")
 	kittest.Await(t, 20*time.Second, "containerd is healthy again", healthy)
 
-	if err := syscall.Kill(m.processOf(program), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	kittest.Freeze(t, m.processOf(program))
 
 	kittest.Await(t, 15*time.Second, "it is shown as not healthy", func() bool { return !healthy() })
 	m.awaitMessage("containerd", "was ended (killed)")

@@ -1,7 +1,6 @@
 package initd_test
 
 import (
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,9 +19,7 @@ func TestAHungDaemonIsShownAndRestarted(t *testing.T) {
 	kittest.Await(t, 10*time.Second, "health is known", func() bool { return m.service("a").GetHealth().GetHealthy() })
 
 	frozen := m.hostPID("a")
-	if err := syscall.Kill(frozen, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	kittest.Freeze(t, frozen)
 
 	answered := make(chan error, 1)
 	client := machine.NewMachineServiceClient(m.dial("a"))

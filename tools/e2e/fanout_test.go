@@ -19,9 +19,7 @@ import (
 func silence(t *testing.T, node string) {
 	t.Helper()
 	pid := awaitPID(t, netns(t, node), "gateway")
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	kittest.Freeze(t, pid)
 	t.Cleanup(func() {
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 		kittest.AwaitNoError(t, 15*time.Second, func() error {

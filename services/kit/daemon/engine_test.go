@@ -24,15 +24,7 @@ func TestLoopsGoOnWithoutAnOwner(t *testing.T) {
 
 	kittest.Await(t, 10*time.Second, "3 copies", copies(3))
 
-	signal := func(s syscall.Signal) {
-		t.Helper()
-
-		if err := syscall.Kill(owner.PID(), s); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	signal(syscall.SIGSTOP)
+	kittest.Freeze(t, owner.PID())
 
 	// Each poke of the copier's own kind is a pass through its loop, which reads all items.
 	for _, id := range []string{"poke-1", "poke-2"} {
@@ -53,6 +45,9 @@ func TestLoopsGoOnWithoutAnOwner(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 
-	signal(syscall.SIGCONT)
+	if err := syscall.Kill(owner.PID(), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+
 	kittest.Await(t, 10*time.Second, "3 copies", copies(3))
 }

@@ -2,9 +2,13 @@
 package kittest
 
 import (
+	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,6 +52,31 @@ func AwaitNoError(t testing.TB, timeout time.Duration, cond func() error) {
 			t.Fatalf("after %s still: %v", timeout, err)
 		}
 	}
+}
+
+// Freeze stops a process without ending it, and returns when none of its threads runs any more: the signal takes a moment.
+func Freeze(t testing.TB, pid int) {
+	t.Helper()
+
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+
+	AwaitNoError(t, 10*time.Second, func() error {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			return err
+		}
+
+		for _, thread := range threads {
+			// The state is what follows the name, which may hold anything (proc(5)).
+			if stat, err := os.ReadFile(thread); err == nil && !strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " T") {
+				return fmt.Errorf("%s: %s", thread, stat)
+			}
+		}
+
+		return nil
+	})
 }
 
 // Golden compares got with the file testdata/NAME; with -update it writes the file instead.

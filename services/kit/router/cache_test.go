@@ -79,9 +79,7 @@ func TestReadsOfAnOwnerThatHangs(t *testing.T) {
 		return err
 	})
 
-	if err := syscall.Kill(d.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	kittest.Freeze(t, d.PID())
 
 	got, err := st.Get(atOnce(t), item("item-001"))
 	if err != nil || got.(*testdaemon.Item).TypedSpec().Value != "1" {
@@ -115,9 +113,7 @@ func TestReadsOfAnOwnerThatHangs(t *testing.T) {
 
 func TestReadsOfAnOwnerThatHasToldNothing(t *testing.T) {
 	d := kittest.Start(t, pkg, kittest.Options{})
-	if err := syscall.Kill(d.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	kittest.Freeze(t, d.PID())
 
 	const patience = 200 * time.Millisecond
 
