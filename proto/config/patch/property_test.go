@@ -275,6 +275,19 @@ func (m maker) freePath(root any) []string {
 	return slices.Concat(auditPolicy, path)
 }
 
+// fieldsOf are the names of a structure's fields; there are some without any, such as a disk key that is the node's identity.
+func fieldsOf(kind reflect.Type) []string {
+	var names []string
+
+	if k := tree.Indirect(kind); k != nil && k.Kind() == reflect.Struct {
+		for _, field := range tree.FieldsOf(k) {
+			names = append(names, field.Name)
+		}
+	}
+
+	return names
+}
+
 // path goes down a value, mostly where something is or could be.
 func (m maker) path(v any, kind reflect.Type) ([]string, reflect.Type) {
 	var path []string
@@ -285,9 +298,8 @@ func (m maker) path(v any, kind reflect.Type) ([]string, reflect.Type) {
 		switch container := v.(type) {
 		case map[string]any:
 			keys = slices.Sorted(maps.Keys(container))
-			if k := tree.Indirect(kind); k != nil && k.Kind() == reflect.Struct && (len(keys) == 0 || m.IntN(4) == 0) {
-				fields := tree.FieldsOf(k)
-				keys = []string{fields[m.IntN(len(fields))].Name}
+			if fields := fieldsOf(kind); len(fields) > 0 && (len(keys) == 0 || m.IntN(4) == 0) {
+				keys = []string{m.pick(fields...)}
 			} else if len(keys) == 0 {
 				keys = []string{"a"}
 			}
