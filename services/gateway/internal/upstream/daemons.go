@@ -187,7 +187,7 @@ func exists(path string) bool {
 const (
 	// Windows are what a slow reader may leave in the gateway of one stream; fixed ones save the pings that would measure them.
 	// Another node may be far away.
-	daemonWindow = 128 << 10
+	daemonWindow = 256 << 10
 	peerWindow   = 512 << 10
 	connWindow   = 8 << 20
 	// readBuffer takes several frames of a file at once.
